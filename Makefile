@@ -1,0 +1,66 @@
+# Everything a newcomer needs. Each target installs what it uses; nothing but make and Python 3.11+
+# must be there. `make test PYTHON=python3.13 DJANGO='django~=6.1.0'` takes another pair.
+
+PYTHON ?= python3
+VENV ?= .venv
+DJANGO ?= django
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+
+.PHONY: help demo test check format docs bench clean
+
+help:
+	@echo "make demo    the demo site on http://127.0.0.1:8000"
+	@echo "make test    the whole test suite"
+	@echo "make check   formatting, lint and types"
+	@echo "make format  let ruff format and fix"
+	@echo "make docs    the documentation, in docs/_build/html"
+	@echo "make bench   the benchmarks"
+	@echo "make clean   remove everything that make made"
+
+# A stamp per set of packages: installed once, again only when pyproject.toml or DJANGO changes.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+define install
+	$(PIP) --editable '.$(1)' '$(DJANGO)'
+	@touch $@
+endef
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(call install,[tasks])
+$(VENV)/.celery: pyproject.toml | $(BIN)/python
+	$(call install,[celery])
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(call install,[dev])
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(call install,[docs])
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(call install,[bench])
+
+demo: $(VENV)/$(if $(filter celery,$(DEMO_TASKS)),.celery,.demo)
+	$(BIN)/python -m demo_site migrate --verbosity 0
+	$(BIN)/python -m demo_site runserver 127.0.0.1:8000
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html docs docs/_build/html
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+clean:
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build
+	rm -rf demo_site/var
+	find asyncviews demo_site tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,121 @@
+"""The application that an ASGI server runs: ``http`` to the handler, ``lifespan`` around it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
+
+import django
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from asyncviews.background import runner
+from asyncviews.conf import get_settings
+from asyncviews.handler import HTTPHandler, InFlight, Receive, Scope, Send, request_threads
+from asyncviews.resources import load
+
+logger = logging.getLogger("asyncviews.lifespan")
+
+
+class StartupFailed(RuntimeError):
+    """A resource could not be opened, or a backend of tasks cannot work; the message names it."""
+
+
+@asynccontextmanager
+async def lifespan(in_flight: InFlight | None = None) -> AsyncIterator[None]:
+    """Open the project's resources, and give the running event loop to background tasks.
+
+    At the end requests in flight and background tasks have `drain_timeout` seconds together;
+    what then still runs is cancelled and logged, and the resources are closed in reverse.
+
+    Raises:
+        StartupFailed: a resource could not be opened, or a backend of tasks cannot work; what was
+            opened before it is closed again.
+    """
+    with runner.attached(asyncio.get_running_loop()):
+        async with AsyncExitStack() as stack:
+            for path in get_settings().resources:
+                try:
+                    await stack.enter_async_context(load(path).open())
+                except ImproperlyConfigured as exc:
+                    raise StartupFailed(f"The resource {path}: {exc}") from exc
+                except Exception as exc:
+                    failure = f"The resource {path} could not be opened: {exc!r}"
+                    raise StartupFailed(failure) from exc
+            try:
+                stop_claiming = await stack.enter_async_context(_workers())
+            except ImproperlyConfigured as exc:
+                raise StartupFailed(str(exc)) from exc
+            try:
+                yield
+            finally:
+                stop_claiming()
+                await _drain(in_flight)
+
+
+def _workers() -> AbstractAsyncContextManager[Callable[[], None]]:
+    """Return what runs the tasks of the project's ``TASKS``, if it has any."""
+    if not getattr(settings, "TASKS", None):
+        return nullcontext(lambda: None)
+    from asyncviews.tasks.workers import open_workers
+
+    return open_workers()
+
+
+async def _drain(in_flight: InFlight | None) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + get_settings().drain_timeout
+    for request in await in_flight.wait(deadline - loop.time()) if in_flight else []:
+        logger.error("The request %s is cut off: the process is shutting down.", request)
+    await runner.drain(max(0.0, deadline - loop.time()))
+    request_threads.retire(timeout=0)
+
+
+class ASGIHandler(HTTPHandler):
+    """Answers ``http`` as Django's `ASGIHandler` does, and ``lifespan``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._in_flight = InFlight()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        key = self._in_flight.add(scope)
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._in_flight.remove(key)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        """Speak the lifespan protocol of the ASGI specification, version 2.0."""
+        await receive()  # lifespan.startup
+        stage = "startup"
+        try:
+            async with lifespan(self._in_flight):
+                await send({"type": "lifespan.startup.complete"})
+                stage = "shutdown"
+                await receive()  # lifespan.shutdown
+        except Exception as exc:
+            # A traceback is of no use where the message says what to configure.
+            configuration = isinstance(exc.__cause__, ImproperlyConfigured)
+            logger.error(  # noqa: TRY400
+                "The application's %s failed: %s", stage, exc, exc_info=not configuration
+            )
+            await send({"type": f"lifespan.{stage}.failed", "message": str(exc)})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
+
+
+def get_asgi_application() -> ASGIHandler:
+    """Return the project's ASGI application; in ``asgi.py``, instead of Django's."""
+    django.setup(set_prefix=False)
+    return ASGIHandler()

@@ -1,0 +1,82 @@
+"""How often a background task is tried, and how long a time it has."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from asyncviews.background.policy import Policy, require_stamina
+from asyncviews.background.task import BackgroundTask, TaskTimedOut
+
+R = TypeVar("R")
+
+logger = logging.getLogger("asyncviews.background")
+
+MAX_BACKOFF = 300.0
+"""Seconds between two attempts, at most, without the random part."""
+
+
+async def until_done(task: BackgroundTask[R], attempt: Callable[[], Awaitable[R]]) -> R:
+    """Call `attempt` as often as the task's policy allows, until it succeeds."""
+    policy = task.policy
+    if policy.attempts == 1:
+        return await attempt()
+    retrying = require_stamina().retry_context(
+        on=_reporting(task, _worth_another(policy)),
+        attempts=policy.attempts,
+        timeout=None,
+        wait_initial=policy.backoff,
+        wait_max=max(MAX_BACKOFF, policy.backoff),
+        wait_jitter=policy.backoff,
+    )
+    async for context in retrying:
+        with context:
+            return await attempt()
+    raise AssertionError("stamina raises what the last attempt raised")
+
+
+async def in_time(
+    seconds: float | None, call: Callable[[], Awaitable[R]], is_busy: Callable[[], bool]
+) -> R:
+    """Await ``call()`` for `seconds` at most.
+
+    Raises:
+        TaskTimedOut: it took longer; `is_busy` tells whether a thread still works for it.
+    """
+    if seconds is None:
+        return await call()
+    try:
+        async with asyncio.timeout(seconds) as scope:
+            return await call()
+    except TimeoutError:
+        if not scope.expired():  # the function's own
+            raise
+        raise TaskTimedOut(seconds, stuck=is_busy()) from None
+
+
+Decide = Callable[[Exception], bool | float | timedelta]
+
+
+def _worth_another(policy: Policy) -> Decide:
+    retry_on: Any = policy.retry_on
+    if isinstance(retry_on, (type, tuple)):
+        return lambda exc: isinstance(exc, retry_on)
+    return retry_on  # type: ignore[no-any-return]
+
+
+def _reporting(task: BackgroundTask[Any], decide: Decide) -> Decide:
+    def retry(exc: BaseException) -> bool | float | timedelta:
+        if not isinstance(exc, Exception) or (isinstance(exc, TaskTimedOut) and exc.stuck):
+            return False
+        again = decide(exc)
+        if again is not False and task.attempts < task.policy.attempts:
+            logger.warning(
+                "Background task %s failed at attempt %s of %s and is tried again: %r",
+                task, task.attempts, task.policy.attempts, exc,
+            )  # fmt: skip
+        return again
+
+    return retry

@@ -1,0 +1,87 @@
+"""The project's ``ASYNCVIEWS`` setting: one dictionary, typed, validated, with defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+SETTING = "ASYNCVIEWS"
+
+
+class Settings(BaseModel):
+    """What ``settings.ASYNCVIEWS`` may hold; the keys there are these names in upper case."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    resources: tuple[str, ...] = ("asyncviews.resources.http_client",)
+    """Dotted paths of the resources that the lifespan opens, in this order."""
+
+    request_threads: int = Field(default=16, ge=1)
+    """Threads, and so database connections per alias, that the sync code of requests shares. With
+    `background_threads` and four workers that stays below PostgreSQL's 100 connections."""
+
+    request_threads_queue: int = Field(default=1000, ge=0)
+    """How many requests wait for a thread before more of them are answered with 503."""
+
+    request_threads_timeout: float = Field(default=30.0, gt=0)
+    """Seconds that a request waits for a thread before it is answered with 503."""
+
+    max_running: int = Field(default=100, ge=1)
+    """How many background tasks run at once in this process."""
+
+    max_waiting: int = Field(default=1000, ge=0)
+    """How many more wait for their turn before `BackgroundQueueFull` is raised."""
+
+    background_threads: int = Field(default=8, ge=1)
+    """Threads, and so database connections per alias, that background tasks share."""
+
+    history_count: int = Field(default=1000, ge=0)
+    """How many ended background tasks this process remembers, for inspection."""
+
+    history_age: float = Field(default=3600.0, gt=0)
+    """Seconds for which it remembers them."""
+
+    drain_timeout: float = Field(default=30.0, ge=0, lt=60)
+    """Seconds from the start of a shutdown until what still runs is cancelled. It must stay below
+    the 60 seconds after which Hypercorn gives up on an application's shutdown."""
+
+
+@cache
+def get_settings() -> Settings:
+    """Return the validated `Settings`.
+
+    Raises:
+        ImproperlyConfigured: an unknown key, or a value that cannot be used; all of them at once.
+    """
+    given: Any = getattr(django_settings, SETTING, {})
+    if not isinstance(given, dict):
+        raise ImproperlyConfigured(f"{SETTING} must be a dictionary, not {given!r}.")
+    if wrong_case := [key for key in given if not isinstance(key, str) or key != key.upper()]:
+        raise ImproperlyConfigured(f"{SETTING}: keys are upper case, these are not: {wrong_case}")
+    try:
+        return Settings.model_validate({key.lower(): value for key, value in given.items()})
+    except ValidationError as exc:
+        known = ", ".join(name.upper() for name in Settings.model_fields)
+        raise ImproperlyConfigured(
+            f"{SETTING}: {problems(exc, name=str.upper)}. Known keys: {known}."
+        ) from exc
+
+
+def problems(exc: ValidationError, *, name: Callable[[str], str] = str) -> str:
+    """Return what is wrong with which key, all in one line; `name` writes a key as users do."""
+    return "; ".join(
+        f"{name('.'.join(map(str, error['loc'])))}: {error['msg']}" for error in exc.errors()
+    )
+
+
+@receiver(setting_changed)
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == SETTING:
+        get_settings.cache_clear()

@@ -1,0 +1,282 @@
+"""The ASGI handler: Django's, which hops to a thread only where code really blocks.
+
+A request's way, top to bottom: `__call__()` has a thread ready, which is leased when sync code
+first needs one; `handle()` reads the body, makes the request, gets the response from the
+middleware chain, sends and closes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import closing
+from contextvars import ContextVar
+from functools import partial
+from io import BytesIO
+from typing import Any, cast
+
+from asgiref.sync import sync_to_async
+from django.core import signals
+from django.core.exceptions import RequestAborted
+from django.core.handlers import asgi
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import ResolverMatch, get_resolver, set_script_prefix
+
+from asyncviews import inline, internals
+from asyncviews.conf import get_settings
+from asyncviews.connections import close_connections, tidy_connections
+from asyncviews.resolving import resolve
+from asyncviews.responses import Problem, problem_response
+from asyncviews.threads import Lease, NoThreadAvailable, ThreadPool
+
+Message = Mapping[str, Any]
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+request_threads = ThreadPool(
+    "asyncviews-request",
+    limit=lambda: get_settings().request_threads,
+    max_waiting=lambda: get_settings().request_threads_queue,
+    wait_timeout=lambda: get_settings().request_threads_timeout,
+    tidy=tidy_connections,
+    leave=close_connections,
+)
+"""The threads of this process on which the sync code of requests runs."""
+
+_lease: ContextVar[Lease | None] = ContextVar("asyncviews_lease", default=None)
+_disconnect: ContextVar[_Disconnect | None] = ContextVar("asyncviews_disconnect", default=None)
+
+
+class ServiceUnavailable(Problem):
+    """No thread was free for the sync code of this request."""
+
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__("The server is busy.", headers={"Retry-After": "5"})
+
+
+class HTTPHandler(asgi.ASGIHandler):
+    """Django's ASGI handler with the same behaviour to be seen, and fewer threads."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or internals.has_thread_of_its_own():
+            await super().__call__(scope, receive, send)
+            return
+        lease = request_threads.lease(exclusive=True)
+        token = _lease.set(lease)
+        try:
+            with internals.ThreadSensitive(lease):
+                await self.handle(scope, receive, send)
+        finally:
+            lease.release()
+            _lease.reset(token)
+
+    def adapt_method_mode(
+        self, is_async: bool, method: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Callable[..., Any]:
+        """Leave middleware that only computes on the event loop."""
+        return super().adapt_method_mode(is_async, inline.adapt(method), *args, **kwargs)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body_file = await self.read_body(receive)
+        except RequestAborted:
+            return
+        with closing(body_file):
+            set_script_prefix(asgi.get_script_prefix(scope))
+            if not (_lease.get() and internals.only_housekeeping(signals.request_started)):
+                await signals.request_started.asend(sender=self.__class__, scope=scope)
+            request, error_response = self.create_request(scope, body_file)
+            if request is None:
+                refusal = cast("HttpResponseBase", error_response)
+                await self.send_response(refusal, send)
+                await sync_to_async(refusal.close)()
+                return
+            await self._answer(request, receive, send)
+
+    async def _answer(self, request: asgi.ASGIRequest, receive: Receive, send: Send) -> None:
+        response: HttpResponseBase | None = None
+        cancelled = False
+        try:
+            async with _Disconnect(self, request, receive) as disconnect:
+                response = disconnect.response = await self.run_get_response(request)
+                if response.streaming and (lease := _lease.get()):
+                    lease.share()  # it may be idle for hours
+                await self.send_response(response, send)
+        except RequestAborted:
+            pass
+        except asyncio.CancelledError:
+            cancelled = True
+            raise
+        finally:
+            await self._close(request, response, cancelled=cancelled)
+
+    async def _close(
+        self, request: asgi.ASGIRequest, response: HttpResponseBase | None, *, cancelled: bool
+    ) -> None:
+        """Close request and response, after whatever still runs on the request's thread."""
+        lease = _lease.get()
+        if lease and not lease.busy and internals.close_at_once(request, response):
+            return
+        if lease and lease.busy and cancelled:
+            return  # the server ends, and waits for nobody
+        close = partial(self._close_now, request, response)
+        try:
+            # By name: asgiref's choice, after a cancellation, may be a thread that takes no more.
+            await sync_to_async(
+                close, thread_sensitive=lease is None, executor=cast("Any", lease)
+            )()
+        except NoThreadAvailable:
+            await sync_to_async(close, thread_sensitive=False)()
+
+    def _close_now(self, request: asgi.ASGIRequest, response: HttpResponseBase | None) -> None:
+        if response is not None:
+            response.close()
+        else:
+            request.close()
+            signals.request_finished.send(sender=self.__class__)
+
+    async def run_get_response(self, request: HttpRequest) -> HttpResponseBase:
+        response: HttpResponseBase = await super().run_get_response(request)
+        lease = _lease.get()
+        if lease and lease.refusal and response.status_code == 500:
+            return internals.replace(response, problem_response(request, ServiceUnavailable()))
+        return response
+
+    def resolve_request(self, request: HttpRequest) -> ResolverMatch:
+        if hasattr(request, "urlconf"):  # middleware has set it
+            match = super().resolve_request(request)
+        else:
+            match = resolve(get_resolver(), request.path_info)
+            request.resolver_match = match
+        if disconnect := _disconnect.get():
+            disconnect.end_by_policy()
+        return match
+
+    async def read_body(self, receive: Receive) -> Any:
+        """Read the body into a file as Django does, if there is one."""
+        message = await receive()
+        if message["type"] == "http.request" and not (
+            message.get("body") or message.get("more_body")
+        ):
+            return BytesIO()
+        return await super().read_body(_again(message, receive))
+
+
+def _again(message: Message, receive: Receive) -> Receive:
+    """Return a `receive()` that gives a message back before it goes on."""
+    first: list[Message] = [message]
+
+    async def receive_again() -> Message:
+        return first.pop() if first else await receive()
+
+    return receive_again
+
+
+class _Disconnect:
+    """Ends a block with `RequestAborted` when the client leaves, if the view's policy is to end.
+
+    Listening starts when the event loop first gets control: most responses are there before.
+    """
+
+    def __init__(
+        self, handler: asgi.ASGIHandler, request: asgi.ASGIRequest, receive: Receive
+    ) -> None:
+        self._handler = handler
+        self._request = request
+        self._receive = receive
+        self._listener: asyncio.Task[None] | None = None
+        self._failure: BaseException | None = None
+        self._over = False
+        self.heard = False
+        self.response: HttpResponseBase | None = None
+
+    async def __aenter__(self) -> _Disconnect:
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._cancelling = self._task.cancelling()
+        self._start = asyncio.get_running_loop().call_soon(self._listen)
+        self._token = _disconnect.set(self)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: object
+    ) -> None:
+        self._over = True
+        _disconnect.reset(self._token)
+        self._start.cancel()
+        if self._listener is not None:
+            self._listener.cancel()
+        if self._failure is not None:
+            # As asyncio.timeout() does: who else cancels this task is not to be robbed of that.
+            ours = self._task.uncancel() <= self._cancelling
+            if ours and exc_type in {None, asyncio.CancelledError}:
+                raise self._failure from None
+
+    def _listen(self) -> None:
+        self._listener = asyncio.create_task(self._handler.listen_for_disconnect(self._receive))
+        self._listener.add_done_callback(self._heard)
+
+    def _heard(self, listener: asyncio.Task[None]) -> None:
+        failure = None if listener.cancelled() else listener.exception()
+        if isinstance(failure, RequestAborted):
+            self.heard = True
+            self.end_by_policy()
+        elif failure is not None:
+            self._end(failure)
+
+    def end_by_policy(self) -> None:
+        """End the request if its client has left, as soon as it is known whose policy counts."""
+        if self.heard and _ends_with_client(self._request, self.response):
+            self._end(RequestAborted())
+
+    def _end(self, failure: BaseException) -> None:
+        if not self._over:
+            self._failure = failure
+            self._task.cancel()
+
+
+def _ends_with_client(request: asgi.ASGIRequest, response: HttpResponseBase | None) -> bool:
+    """Whether a request is cancelled when its client leaves.
+
+    One that may change something is not before its view is known, or the cancellation might reach
+    a handler that has begun meanwhile.
+    """
+    reads = request.method in {"GET", "HEAD"}
+    if request.resolver_match is None:
+        return reads
+    view = getattr(request.resolver_match.func, "view_class", None)
+    policy = getattr(view, "on_disconnect", "cancel")
+    if policy is None:
+        return reads or (response is not None and response.streaming)
+    return bool(policy == "cancel")
+
+
+class InFlight:
+    """The requests that are being answered; a shutdown waits for them."""
+
+    def __init__(self) -> None:
+        self._scopes: dict[object, Scope] = {}
+        self._changed = asyncio.Event()
+
+    def add(self, scope: Scope) -> object:
+        key = object()
+        self._scopes[key] = scope
+        return key
+
+    def remove(self, key: object) -> None:
+        del self._scopes[key]
+        self._changed.set()
+
+    async def wait(self, timeout: float) -> list[str]:
+        """Wait up to `timeout` seconds; return method and path of those still in flight."""
+        try:
+            async with asyncio.timeout(timeout):
+                while self._scopes:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            pass
+        return [f"{scope['method']} {scope['path']}" for scope in self._scopes.values()]

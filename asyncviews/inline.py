@@ -1,0 +1,173 @@
+"""Middleware on the event loop: hooks that only compute need not be sent to a thread.
+
+Django sends every synchronous hook of a middleware to a thread, though most of its own do nothing
+that could block. `RULES` says so hook by hook. Here is how the handler follows it: middleware
+classes that stand next to each other in MIDDLEWARE become one coroutine function, which calls
+their hooks, each where its rule puts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import django
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.core.handlers.exception import response_for_exception
+from django.utils.deprecation import MiddlewareMixin
+
+from asyncviews.inline_rules import INLINE, RULES, THREAD, Rule, dotted_path
+from asyncviews.internals import IS_CHECKED
+
+MARK = "inline_capable"
+"""The attribute with which a middleware class says that all it defines only computes."""
+
+HOOKS = ("process_request", "process_view", "process_template_response", "process_response")
+
+GetResponse = Callable[[Any], Awaitable[Any]]
+
+
+def adapt(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what the handler uses in place of `method`, which may be that itself.
+
+    `method` is what `BaseHandler.adapt_method_mode()` gets while the middleware is loaded: a link of
+    the middleware chain, which `convert_exception_to_response()` has made of a middleware and all
+    that is behind it, or a bound hook.
+    """
+    middleware = getattr(method, "__wrapped__", None)
+    if isinstance(middleware, MiddlewareMixin):
+        return _adapt_link(method, middleware)
+    middleware = getattr(method, "__self__", None)
+    if isinstance(middleware, MiddlewareMixin):
+        rule = rules(type(middleware)).get(method.__name__, THREAD)
+        return method if rule is THREAD else _adapt_hook(method, middleware, rule)
+    return method
+
+
+def rules(cls: type) -> dict[str, Rule]:
+    """Return the rules for the hooks of a middleware class; none if one of its bases is unknown."""
+    if unknown_bases(cls):
+        return {}
+    owners = {hook: next((c for c in cls.__mro__ if hook in vars(c)), None) for hook in HOOKS}
+    return {hook: _rule(owner, hook) for hook, owner in owners.items() if owner}
+
+
+def unknown_bases(cls: type) -> list[type]:
+    """Return which of a class and its bases are neither in the table nor marked."""
+    if not issubclass(cls, MiddlewareMixin) or not IS_CHECKED:
+        return [cls]
+    classes = [c for c in cls.__mro__ if c not in (MiddlewareMixin, object)]
+    return [c for c in classes if dotted_path(c) not in RULES and not is_marked(c)]
+
+
+def is_marked(cls: type) -> bool:
+    """Whether the class itself, not a base of it, is marked."""
+    return vars(cls).get(MARK) is True
+
+
+def _rule(owner: type, hook: str) -> Rule:
+    function = vars(owner)[hook]
+    if is_marked(owner):
+        return THREAD if iscoroutinefunction(function) else INLINE
+    rule = RULES[dotted_path(owner)].get(hook, THREAD)
+    patched = function.__module__ != owner.__module__ or hasattr(function, "__wrapped__")
+    return THREAD if patched or django.VERSION[:2] not in rule.versions else rule
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """A middleware: what it does to a request, and to a response, and where."""
+
+    middleware: MiddlewareMixin
+    process_request: Callable[[Any], Any] | None
+    process_response: Callable[[Any, Any], Any] | None
+    request_rule: Rule
+    response_rule: Rule
+
+
+def _adapt_link(link: GetResponse, middleware: MiddlewareMixin) -> GetResponse:
+    cls: Any = type(middleware)
+    overridden = vars(middleware).keys() & {*HOOKS, "__call__", "__acall__"}
+    overridden |= {n for n in ("__call__", "__acall__") if n in vars(cls)}
+    found = rules(cls)
+    if not found or not middleware.async_mode or overridden:
+        return link
+    layer = _Layer(
+        middleware,
+        getattr(middleware, "process_request", None),
+        getattr(middleware, "process_response", None),
+        found.get("process_request", THREAD),
+        found.get("process_response", THREAD),
+    )
+    behind: Any = middleware.get_response
+    return _chain((layer, *getattr(behind, "layers", ())), getattr(behind, "innermost", behind))
+
+
+def _chain(layers: Sequence[_Layer], innermost: GetResponse) -> GetResponse:
+    """Return a coroutine function that does what these middleware do around `innermost`.
+
+    Each layer is as in `MiddlewareMixin.__acall__()`, and converts exceptions as
+    `convert_exception_to_response()` does: what fails in it, or behind it, is a response to those
+    outside of it.
+    """
+
+    async def chain(request: Any) -> Any:
+        response = None
+        entered = 0
+        try:
+            for layer in layers:
+                entered += 1
+                if layer.process_request is not None:
+                    if layer.request_rule.needs_thread(layer.middleware, request):
+                        response = await _in_thread(layer.process_request)(request)
+                    else:
+                        response = layer.process_request(request)
+                    if response:
+                        break
+            else:
+                response = await innermost(request)
+        except Exception as exc:  # noqa: BLE001 - as Django does
+            response = await _respond_to(request, exc)
+            entered -= 1  # the layer that failed sees no response
+        return await _process_response(layers[:entered], request, response)
+
+    chain.layers = layers  # type: ignore[attr-defined]
+    chain.innermost = innermost  # type: ignore[attr-defined]
+    return chain
+
+
+async def _process_response(layers: Sequence[_Layer], request: Any, response: Any) -> Any:
+    for layer in reversed(layers):
+        if layer.process_response is not None:
+            try:
+                if layer.response_rule.needs_thread(layer.middleware, request, response):
+                    response = await _in_thread(layer.process_response)(request, response)
+                else:
+                    response = layer.process_response(request, response)
+            except Exception as exc:  # noqa: BLE001 - as Django does
+                response = await _respond_to(request, exc)
+    return response
+
+
+async def _respond_to(request: Any, exc: Exception) -> Any:
+    return await sync_to_async(response_for_exception, thread_sensitive=False)(request, exc)
+
+
+def _adapt_hook(
+    method: Any, middleware: MiddlewareMixin, rule: Rule
+) -> Callable[..., Awaitable[Any]]:
+    @wraps(method)
+    async def hook(*args: Any) -> Any:
+        if rule.needs_thread(middleware, *args):
+            return await _in_thread(method)(*args)
+        return method(*args)
+
+    # The handler names its class when a template response hook returns None.
+    hook.__self__ = middleware  # type: ignore[attr-defined]
+    return hook
+
+
+def _in_thread(hook: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    return sync_to_async(hook, thread_sensitive=True)

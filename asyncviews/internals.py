@@ -1,0 +1,148 @@
+"""What is private to Django and asgiref, and the versions in which it was read.
+
+In a version of Django that is not among them, everything here answers so that Django's own way is
+taken.
+"""
+
+# ruff: noqa: SLF001 - this is the place for it
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextlib import suppress
+from contextvars import Context
+from functools import cache
+from io import BytesIO
+from typing import Any
+
+import django
+from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, _restore_context
+from django.conf import settings
+from django.core.cache import BaseCache, close_caches
+from django.core.handlers.asgi import ASGIRequest
+from django.core.handlers.base import reset_urlconf
+from django.core.signals import request_finished, setting_changed
+from django.db import close_old_connections, reset_queries
+from django.dispatch import Signal, receiver
+from django.http.response import HttpResponseBase
+from django.urls import set_urlconf
+from django.utils.module_loading import import_string
+
+CHECKED = frozenset({(5, 2), (6, 0), (6, 1)})
+"""The versions of Django in which all this was read; of asgiref, 3.13."""
+
+IS_CHECKED = django.VERSION[:2] in CHECKED
+
+_HOUSEKEEPING = frozenset(
+    (id(function), id(None))
+    for function in (reset_queries, close_old_connections, close_caches, reset_urlconf)
+)
+
+
+def has_thread_of_its_own() -> bool:
+    """Whether somebody else has chosen where thread-sensitive code runs here.
+
+    That is so under `async_to_sync()`, as in tests, and in a ``ThreadSensitiveContext``.
+    """
+    waiting_thread = getattr(AsyncToSync.executors, "current", None)
+    return waiting_thread is not None or SyncToAsync.thread_sensitive_context.get(None) is not None
+
+
+class ThreadSensitive:
+    """A context whose thread-sensitive code runs on `executor`.
+
+    Unlike ``ThreadSensitiveContext(executor=...)`` this leaves the executor to tasks that outlive
+    the context, as Django's handler does.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self._context = ThreadSensitiveContext()
+        SyncToAsync.context_to_thread_executor[self._context] = executor
+
+    def __enter__(self) -> None:
+        self._token = SyncToAsync.thread_sensitive_context.set(self._context)
+
+    def __exit__(self, *exc_info: object) -> None:
+        SyncToAsync.thread_sensitive_context.reset(self._token)
+
+    def activate(self) -> None:
+        """Enter for the rest of the asyncio task, whatever it has inherited."""
+        SyncToAsync.thread_sensitive_context.set(self._context)
+        if getattr(AsyncToSync.executors, "current", None) is not None:
+            AsyncToSync.executors.current = None
+
+
+def move_locals_here(context: Context) -> None:
+    """Let this thread see what a ``Local`` holds in `context`, which comes from another thread.
+
+    asgiref does so whenever it moves code between threads, and hides it otherwise.
+    """
+    _restore_context(context)
+
+
+def only_housekeeping(signal: Signal) -> bool:
+    """Whether Django's own receivers, which tidy the thread of a request, are all there are."""
+    if IS_CHECKED:
+        for entry in signal.receivers:
+            if entry[0] not in _HOUSEKEEPING:
+                return False
+    return IS_CHECKED
+
+
+def hears_only(signal: Signal, receivers: tuple[Callable[..., Any], ...]) -> bool:
+    """Whether no other receivers are connected to a signal than these, which hear every sender."""
+    known = {(id(receiver), id(None)) for receiver in receivers}
+    return IS_CHECKED and all(entry[0] in known for entry in signal.receivers)
+
+
+def is_in_memory(stream: Any) -> bool:
+    """Whether a request's body is a `BytesIO`, or a `SpooledTemporaryFile` that is still one."""
+    return type(stream) is BytesIO or not getattr(stream, "_rolled", True)
+
+
+def close_at_once(request: ASGIRequest, response: HttpResponseBase | None) -> bool:
+    """Close a request and its response if nothing of it might block; tell whether it is done.
+
+    The receivers of ``request_finished`` that tidy a thread are left to the thread's lease.
+    """
+    if not (
+        only_housekeeping(request_finished)
+        and type(request).close is ASGIRequest.close
+        and not vars(request).get("_files")
+        and is_in_memory(request._stream)
+        and _no_cache_closes()
+        and (response is None or _closes_only(response, request))
+    ):
+        return False
+    with suppress(Exception):  # as Django does
+        request.close()
+    if response is not None:
+        response._resource_closers.clear()  # type: ignore[attr-defined]
+        response.closed = True
+    set_urlconf(None)
+    return True
+
+
+def _closes_only(response: HttpResponseBase, request: ASGIRequest) -> bool:
+    closers = getattr(response, "_resource_closers", None)
+    return type(response).close is HttpResponseBase.close and closers == [request.close]
+
+
+def replace(response: HttpResponseBase, by: HttpResponseBase) -> HttpResponseBase:
+    """Return the response that is sent, and closed, instead of one that came from the handler."""
+    vars(by).update(
+        {name: vars(response)[name] for name in ("_handler_class", "_resource_closers")}
+    )
+    return by
+
+
+@cache
+def _no_cache_closes() -> bool:
+    backends = (import_string(options["BACKEND"]) for options in settings.CACHES.values())
+    return all(backend.close is BaseCache.close for backend in backends)
+
+
+@receiver(setting_changed)
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == "CACHES":
+        _no_cache_closes.cache_clear()

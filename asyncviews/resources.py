@@ -1,0 +1,102 @@
+"""Resources of the application: opened when the server starts, closed when it stops.
+
+A resource is an async generator function with one ``yield``. Calling it, from any view or
+background task, returns what it yielded::
+
+    @resource
+    async def smoker() -> AsyncIterator[Smoker]:
+        async with Smoker.connect() as opened:
+            yield opened
+
+    smoker()  # a Smoker
+
+``ASYNCVIEWS["RESOURCES"]`` names those that the lifespan opens, in order; it closes them in
+reverse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar, cast
+
+import httpx
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+T = TypeVar("T")
+
+_CLOSED = object()
+
+
+class ResourceNotOpen(RuntimeError):
+    """A resource was used outside the lifespan that opens it."""
+
+
+class Resource(Generic[T]):
+    """A declared resource. It is opened once per process, by the lifespan."""
+
+    def __init__(self, function: Callable[[], AsyncIterator[T]]) -> None:
+        self.name = function.__qualname__
+        self.path = f"{function.__module__}.{function.__qualname__}"
+        self.__doc__ = function.__doc__
+        self._manager = asynccontextmanager(function)
+        self._value: object = _CLOSED
+
+    def __call__(self) -> T:
+        """Return the open resource.
+
+        Raises:
+            ResourceNotOpen: no lifespan has opened it.
+        """
+        if self._value is _CLOSED:
+            raise ResourceNotOpen(
+                f"The resource {self.path} is not open. The server's lifespan opens what "
+                'ASYNCVIEWS["RESOURCES"] lists, so list it there, and serve the project through '
+                "asyncviews.asgi.get_asgi_application(). Without a server, in a test or a "
+                f"command, use `async with {self.name}.open():`."
+            )
+        return cast("T", self._value)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[T]:
+        """Open the resource for the length of an ``async with`` block."""
+        async with self._manager() as value:
+            before, self._value = self._value, value
+            try:
+                yield value
+            finally:
+                self._value = before
+
+    def __repr__(self) -> str:
+        return f"<Resource {self.path}>"
+
+
+def resource(function: Callable[[], AsyncIterator[T]]) -> Resource[T]:
+    """Declare a resource: decorate an async generator function that yields it once."""
+    return Resource(function)
+
+
+@resource
+async def http_client() -> AsyncIterator[httpx.AsyncClient]:
+    """One HTTP client, and so one pool of connections, for all views and background tasks."""
+    async with httpx.AsyncClient() as client:
+        yield client
+
+
+def load(path: str) -> Resource[object]:
+    """Return the resource at a dotted path.
+
+    Raises:
+        ImproperlyConfigured: there is none.
+    """
+    try:
+        found = import_string(path)
+    except ImportError as exc:
+        raise ImproperlyConfigured(f'ASYNCVIEWS["RESOURCES"]: {exc}') from exc
+    if not isinstance(found, Resource):
+        raise ImproperlyConfigured(
+            f'ASYNCVIEWS["RESOURCES"]: {path} is not a resource but {found!r}; decorate an async '
+            "generator function with @asyncviews.resource."
+        )
+    return found

@@ -1,0 +1,403 @@
+"""Hypercorn, configured and run: signals, workers, drain.
+
+Hypercorn tells an application of the shutdown only after its last connection has ended, so one
+long request takes all the time that background tasks have. Here the application is told at once
+and drains by itself, and a process that was asked to stop is gone in time, whatever happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import logging
+import os
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, cast
+
+from django.utils.module_loading import import_string
+from hypercorn.asyncio import serve as serve_with_hypercorn
+from hypercorn.config import Config
+from hypercorn.typing import Framework
+from hypercorn.utils import LifespanTimeoutError
+
+from asyncviews.background import log_unfinished
+
+logger = logging.getLogger("asyncviews.server")
+
+Scope = dict[str, Any]
+Message = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Action = Callable[[], None]
+Signals = Mapping[signal.Signals, Action]
+
+STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT]
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+    STOP_SIGNALS.append(signal.SIGHUP)  # the terminal is gone; nohup has it ignored
+BACKLOG = 1024  # connections that wait until they are accepted
+STARTUP_TIMEOUT = 60.0  # seconds
+CONNECTION_GRACE = 0.5  # seconds that Hypercorn has to close connections once all is drained
+# Seconds after the deadline of a drain
+CLEANUP_GRACE = 0.6  # until which the application may close its resources
+PROCESS_GRACE = 0.75  # when the process ends itself
+
+
+class ServerError(RuntimeError):
+    """The server did not start, or did not stop as it should; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to serve. `application` is a dotted path, `drain_timeout` is in seconds."""
+
+    application: str
+    drain_timeout: float
+    workers: int = 1
+    certfile: str | None = None
+    keyfile: str | None = None
+    access_log: bool = False
+
+
+def run(
+    application: Application,
+    config: Config,
+    stop: Stop,
+    *,
+    ready: Action = lambda: None,
+    signals: Signals | None = None,
+) -> None:
+    """Serve an application in this thread until `stop` is set, and drain it.
+
+    `signals` says what the main thread does on which signal.
+
+    Raises:
+        ServerError: the application did not start, or did not drain in time.
+    """
+    asyncio.run(_serve(Lifespan(application, stop, ready), config, stop, signals or {}))
+
+
+async def _serve(lifespan: Lifespan, config: Config, stop: Stop, signals: Signals) -> None:
+    _handle_signals(signals)
+    loop = asyncio.get_running_loop()
+    server = loop.create_task(
+        serve_with_hypercorn(
+            cast("Framework", lifespan), config, shutdown_trigger=stop.wait, mode="asgi"
+        )
+    )
+    server.add_done_callback(lambda _: lifespan.server_ended())
+    await stop.wait()
+    failed = server.done()
+    if lifespan.starting:
+        server.cancel()
+    else:
+        logger.info("Requests and background tasks have %g s to end.", stop.drain_timeout)
+    deadline = loop.time() + stop.drain_timeout
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(deadline + CLEANUP_GRACE):
+            await lifespan.drained.wait()
+        left = max(deadline - loop.time(), 0.05)
+        await asyncio.wait({server}, timeout=min(left, CONNECTION_GRACE))
+    drained = lifespan.drained.is_set()
+    # Who is cut off now has been named; how the cutting went is of no interest.
+    loop.set_exception_handler(lambda _loop, context: logger.debug("%s", context))
+    server.cancel()
+    await asyncio.gather(server, return_exceptions=True)
+    if failed:
+        _check_start(server)
+    if not drained:
+        stop.report()
+        raise ServerError(f"The application did not drain within {stop.drain_timeout:g} s.")
+    stop.reported = True
+    if lifespan.failure is not None:
+        raise ServerError(lifespan.failure)
+
+
+def _check_start(server: asyncio.Task[None]) -> None:
+    try:
+        server.result()
+    except LifespanTimeoutError as exc:
+        limit = f"{STARTUP_TIMEOUT:g} s"
+        raise ServerError(f"The application did not start within {limit}.") from exc
+
+
+def _handle_signals(signals: Signals) -> None:
+    for signum, action in signals.items():
+        with suppress(NotImplementedError):  # Windows
+            # Wakes the loop; its own callbacks would come too late when it is blocked.
+            asyncio.get_running_loop().add_signal_handler(signum, lambda: None)
+        signal.signal(signum, partial(_act, action))
+    if signals and hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+
+
+def _act(action: Action, _signum: int, _frame: object) -> None:
+    action()
+
+
+def hasten_exit() -> None:
+    """Have the interpreter end in 0.02 seconds instead of 0.2: it need not collect garbage."""
+    gc.freeze()
+
+
+class Stop:
+    """The request to stop: made by any thread or signal handler, awaited on an event loop.
+
+    From then on the application has `drain_timeout` seconds.
+    """
+
+    def __init__(self, drain_timeout: float, *, exit_code: int = 1) -> None:
+        self.drain_timeout = drain_timeout
+        self.exit_code = exit_code
+        self.requested = False
+        self.reported = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._event = asyncio.Event()
+        # Signal handlers interrupt whoever holds a lock; these queues need none.
+        self._requests: SimpleQueue[None] = SimpleQueue()
+        self._hurry: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        """Ask to stop; asking again changes nothing."""
+        self.requested = True
+        self._requests.put(None)
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._event.set)
+
+    def hurry(self) -> None:
+        """Ask to end at once, without a drain."""
+        self.set()
+        self._hurry.put(None)
+
+    def set_or_hurry(self) -> None:
+        """Ask to stop, or when that has been asked already, to end at once."""
+        (self.hurry if self.requested else self.set)()
+
+    async def wait(self) -> None:
+        """Wait for the request. Everybody waits on the same event loop."""
+        self._loop = asyncio.get_running_loop()
+        if not self.requested:
+            await self._event.wait()
+
+    def enforce(self) -> None:
+        """End the process, with `exit_code`, when the time is over, or at once when told so."""
+        causes: SimpleQueue[str] = SimpleQueue()
+        # Two threads, for a blocked main thread may hold the lock of a logging handler; and both
+        # now, for none can be started when the interpreter is already ending.
+        reporter = threading.Thread(target=self._report_end, args=(causes,), daemon=True)
+        reporter.start()
+        threading.Thread(target=self._end, args=(causes, reporter), daemon=True).start()
+
+    def _end(self, causes: SimpleQueue[str], reporter: threading.Thread) -> None:
+        limit = self.drain_timeout + PROCESS_GRACE
+        self._requests.get()
+        try:
+            self._hurry.get(timeout=limit)
+            causes.put("it was told to end at once")
+        except Empty:
+            causes.put(f"it did not stop within {limit:g} s")
+        reporter.join(0.1)
+        os._exit(self.exit_code)
+
+    def _report_end(self, causes: SimpleQueue[str]) -> None:
+        cause = causes.get()
+        self.report()
+        logger.error("Process %d is ended by force: %s.", os.getpid(), cause)
+
+    def report(self) -> None:
+        """Log what is unfinished, unless that has been done."""
+        if not self.reported:
+            self.reported = True
+            log_unfinished()
+
+
+class Lifespan:
+    """An application that is told of the shutdown as soon as the stop is requested."""
+
+    def __init__(self, application: Application, stop: Stop, ready: Action) -> None:
+        self._application = application
+        self._stop = stop
+        self._ready = ready
+        self._received = False
+        self._supported = False
+        self.starting = True
+        self.failure: str | None = None
+        self.drained = asyncio.Event()
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "lifespan":
+            return self._live(scope, receive, send)
+        return self._application(scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._application(
+                scope, partial(self._receive, receive), partial(self._send, send)
+            )
+        finally:
+            if self.starting and self.failure is None:
+                self._started(supported=False)
+            elif self._supported and self._stop.requested:
+                self.drained.set()
+            self._supported = False
+
+    async def _receive(self, receive: Receive) -> Message:
+        if not self._received:
+            self._received = True
+            return await receive()
+        await self._stop.wait()
+        return {"type": "lifespan.shutdown"}
+
+    async def _send(self, send: Send, message: Message) -> None:
+        _, stage, outcome = message["type"].split(".")
+        if outcome == "failed":
+            # Not for Hypercorn, which may go on regardless.
+            self.failure = f"The application's {stage} failed: {message.get('message', '')}"
+            self._stop.set()
+        else:
+            await send(message)
+        if stage == "shutdown":
+            self.drained.set()
+        elif outcome == "complete":
+            self._started(supported=True)
+
+    def _started(self, *, supported: bool) -> None:
+        self.starting = False
+        self._supported = supported
+        self._ready()
+
+    def server_ended(self) -> None:
+        """Note that Hypercorn has no connection left, or has failed."""
+        self._stop.set()
+        if not self._supported:
+            self.drained.set()
+
+
+def listen(address: str) -> socket.socket:
+    """Return a socket that listens on a port, host:port, [ipv6]:port or unix:/path.
+
+    Raises:
+        ServerError: the address is wrong or cannot be used.
+    """
+    try:
+        if address.startswith("unix:"):
+            return _listen_unix(address.removeprefix("unix:"))
+        host, _, port = address.rpartition(":")
+        if not port.isdecimal() or int(port) > 65535:
+            raise ServerError(
+                f"{address!r} is not an address to listen on; give a port, host:port, "
+                "[ipv6]:port or unix:/path."
+            )
+        return listen_tcp(host.strip("[]") or "127.0.0.1", int(port), ipv6=":" in host)
+    except OSError as exc:
+        reason = str(exc.strerror).partition(" (while")[0]  # create_server() adds the address
+        raise ServerError(f"Cannot listen on {address}: {reason}.") from exc
+
+
+def listen_tcp(host: str, port: int, *, ipv6: bool) -> socket.socket:
+    """Return a socket that listens there; port 0 is any free one. Raises OSError."""
+    return socket.create_server(
+        (host, port),
+        family=socket.AF_INET6 if ipv6 else socket.AF_INET,
+        backlog=BACKLOG,
+        dualstack_ipv6=ipv6 and socket.has_dualstack_ipv6(),
+    )
+
+
+def _listen_unix(path: str) -> socket.socket:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        if Path(path).is_socket() and client.connect_ex(path) == errno.ECONNREFUSED:
+            Path(path).unlink()  # its server is gone
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(path)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def url(sock: socket.socket, *, secure: bool) -> str:
+    """Return where a listening socket is reached."""
+    name = sock.getsockname()
+    if isinstance(name, str):
+        return f"unix:{name}"
+    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    return f"http{'s' if secure else ''}://{host}:{name[1]}"
+
+
+def check_certificate(certfile: str, keyfile: str) -> None:
+    """Raise `ServerError` unless these PEM files are a certificate and its key."""
+    try:
+        for path in (certfile, keyfile):
+            Path(path).read_bytes()  # names the file that is missing; load_cert_chain() does not
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certfile, keyfile)
+    except OSError as exc:
+        raise ServerError(f"Cannot use the certificate {certfile}: {exc}") from exc
+
+
+def configure(
+    sockets: Sequence[socket.socket], *, certfile: str | None, keyfile: str | None
+) -> Config:
+    """Return a configuration of Hypercorn, which takes the sockets over."""
+    config = Config()
+    config.bind = [f"fd://{sock.detach()}" for sock in sockets]
+    config.backlog = BACKLOG
+    config.certfile, config.keyfile = certfile, keyfile
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.startup_timeout = STARTUP_TIMEOUT
+    # Ours comes first. On Python 3.11 Hypercorn would cancel requests after 3 seconds.
+    config.graceful_timeout = config.shutdown_timeout = 3600.0
+    return config
+
+
+def load(path: str) -> Application:
+    """Return the ASGI application at a dotted path.
+
+    Raises:
+        ServerError: there is none.
+        ImportError: its module cannot import something else.
+    """
+    try:
+        return cast("Application", import_string(path))
+    except ImportError as exc:
+        if exc.name and not path.startswith(exc.name):
+            raise
+        raise ServerError(f"Cannot load settings.ASGI_APPLICATION: {exc}.") from exc
+
+
+def serve_process(
+    options: Options,
+    sockets: Sequence[socket.socket],
+    stop: Stop,
+    ready: Action,
+    signals: Signals,
+) -> None:
+    stop.enforce()
+    config = configure(sockets, certfile=options.certfile, keyfile=options.keyfile)
+    config.accesslog = "-" if options.access_log else None
+    run(load(options.application), config, stop, ready=ready, signals=signals)
+
+
+def log_to_stderr() -> None:
+    """Show what the server has to say where the project's LOGGING leaves it out."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s [%(process)d] %(levelname)s %(message)s"))
+    for name, level in {"asyncviews": logging.INFO, "hypercorn": logging.WARNING}.items():
+        target = logging.getLogger(name)
+        if not target.hasHandlers():
+            target.addHandler(handler)
+            target.setLevel(level)

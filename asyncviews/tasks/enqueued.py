@@ -1,0 +1,184 @@
+"""A task of ``django.tasks`` as the runner runs it: results, attempts, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import os
+import socket
+import traceback
+from collections.abc import Awaitable, Callable, Hashable
+from functools import cache
+from typing import Any, TypeAlias
+
+from django.dispatch import Signal
+from django.utils import timezone
+from django.utils.crypto import get_random_string
+
+from asyncviews import internals
+from asyncviews.background.task import BackgroundTask, invoke
+from asyncviews.tasks.compat import (
+    TaskContext,
+    TaskError,
+    TaskResult,
+    TaskResultStatus,
+    normalize_json,
+    signals,
+)
+from asyncviews.tasks.options import Options
+
+Result: TypeAlias = "TaskResult[Any]"
+
+_LOGGING = (signals.log_task_enqueued, signals.log_task_started, signals.log_task_finished)
+
+
+class EnqueuedTask(BackgroundTask[Any]):
+    """One call of a ``@task`` function. Its `memo` is the `TaskResult` as it is now."""
+
+    __slots__ = ("_queue_limit", "_sender", "worker_id")
+
+    def __init__(
+        self, result: Result, options: Options, sender: type, *, worker_id: str | None = None
+    ) -> None:
+        task = result.task
+        super().__init__(
+            task.func,
+            tuple(result.args),
+            result.kwargs,
+            task_id=result.id,
+            priority=task.priority,
+            run_after=task.run_after.timestamp() if task.run_after else None,
+            policy=options.policy_of(task),
+        )
+        self.memo: Result = result
+        self.worker_id = worker_id or process_id(os.getpid())
+        self._sender = sender
+        self._queue_limit: tuple[tuple[Hashable, int], ...] = ()
+        if most := options.of_queue(task.queue_name).max_running:
+            self._queue_limit = (((result.backend, task.queue_name), most),)
+
+    @property
+    def limits(self) -> tuple[tuple[Hashable, int], ...]:
+        return (*super().limits, *self._queue_limit)
+
+    def snapshot(self) -> Result:
+        """Return the result as it is now; what happens later does not change it."""
+        return snapshot(self.memo)
+
+    async def call(self) -> Any:
+        result = self.memo
+        result.worker_ids.append(self.worker_id)
+        update(result, last_attempted_at=timezone.now())
+        context = (TaskContext(task_result=result),) if result.task.takes_context else ()
+        return await invoke(self._func, *context, *self._args, **self._kwargs)
+
+    async def run(self, attempts: Callable[[], Awaitable[Any]]) -> Any:
+        result = self.memo
+        started_at = result.started_at or timezone.now()
+        update(result, status=TaskResultStatus.RUNNING, started_at=started_at)
+        await self.notify(signals.task_started)
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            value = normalize_json(await attempts())
+        except asyncio.CancelledError as exc:
+            cancelled = exc  # signals are sent outside of this block, where awaiting is safe
+        except BaseException as exc:
+            self.record_failure(exc)
+            await self.notify(signals.task_finished)  # here, for its receivers to see the exception
+            raise
+        if cancelled is not None:
+            if self.is_final():
+                self.record_failure(cancelled)
+                await self.notify(signals.task_finished)
+            raise cancelled
+        update(
+            result,
+            status=TaskResultStatus.SUCCESSFUL,
+            finished_at=timezone.now(),
+            _return_value=value,
+        )
+        await self.notify(signals.task_finished)
+        return value
+
+    def is_final(self) -> bool:
+        """Whether the task, having been cancelled, has failed for good."""
+        return True
+
+    def on_end(self) -> None:
+        if not self.memo.is_finished:  # it was stopped before it ran
+            self.record_failure(self._error or asyncio.CancelledError())
+
+    def record_failure(self, exc: BaseException) -> None:
+        self.memo.errors.append(error_of(exc))
+        update(self.memo, status=TaskResultStatus.FAILED, finished_at=timezone.now())
+
+    async def notify(self, signal: Signal) -> None:
+        """Send a signal of ``django.tasks``, on the event loop if Django alone hears it."""
+        if internals.hears_only(signal, _LOGGING):
+            signal.send_robust(self._sender, task_result=self.memo)
+        else:
+            await signal.asend_robust(self._sender, task_result=self.memo)
+
+    async def notify_enqueued(self) -> None:
+        """Send ``task_enqueued``. Unlike the others it raises what a receiver raises."""
+        signal = signals.task_enqueued
+        if internals.hears_only(signal, _LOGGING):
+            signal.send(self._sender, task_result=self.memo)
+        else:
+            await signal.asend(self._sender, task_result=self.memo)
+
+    def log_failure(self, exc: BaseException) -> None:
+        """Say nothing: Django logs the signal, with the traceback."""
+
+
+def new_result(task: Any, args: Any, kwargs: Any, *, backend: str) -> Result:
+    """Return the result of a task that was just enqueued.
+
+    Raises:
+        TypeError: an argument is not JSON.
+    """
+    return TaskResult(
+        task=task,
+        id=os.urandom(16).hex(),
+        status=TaskResultStatus.READY,
+        enqueued_at=timezone.now(),
+        started_at=None,
+        last_attempted_at=None,
+        finished_at=None,
+        args=args,
+        kwargs=kwargs,
+        backend=backend,
+        errors=[],
+        worker_ids=[],
+    )
+
+
+def update(result: Result, **attributes: Any) -> None:
+    """Change a result, which is frozen for everybody else; Django's own backends do so too."""
+    for name, value in attributes.items():
+        object.__setattr__(result, name, value)
+
+
+def snapshot(result: Result) -> Result:
+    copied = copy.copy(result)
+    update(copied, errors=list(result.errors), worker_ids=list(result.worker_ids))
+    return copied
+
+
+def error_of(exc: BaseException) -> TaskError:
+    cls = type(exc)
+    return TaskError(
+        exception_class_path=f"{cls.__module__}.{cls.__qualname__}",
+        traceback="".join(traceback.format_exception(exc)),
+    )
+
+
+@cache
+def process_id(pid: int) -> str:
+    """Return what this process is called in results."""
+    return new_worker_id()
+
+
+def new_worker_id() -> str:
+    """Return what nothing else was or will be called: host, process, something random."""
+    return f"{socket.gethostname()[:60]}-{os.getpid()}-{get_random_string(8)}"

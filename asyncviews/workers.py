@@ -1,0 +1,233 @@
+"""Serving in one process or in several: the parent of workers replaces and drains them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from multiprocessing.process import BaseProcess
+from typing import cast
+
+import django
+
+from asyncviews.server import (
+    PROCESS_GRACE,
+    STOP_SIGNALS,
+    Action,
+    Options,
+    ServerError,
+    Signals,
+    Stop,
+    hasten_exit,
+    log_to_stderr,
+    serve_process,
+)
+
+logger = logging.getLogger("asyncviews.server")
+
+# Seconds
+WORKER_GRACE = 0.9  # after the deadline of a drain, when a worker is killed
+SHORT_LIFE = 10.0  # each worker in turn that ends sooner is replaced later
+LONGEST_DELAY = 30.0  # between such workers
+
+# What a parent and its worker tell each other, line by line. Other lines of a worker say in JSON
+# why it failed. The end of the stream is the end of the other process.
+READY = b"ready\n"
+DRAIN = b"drain\n"
+HURRY = b"hurry\n"
+
+
+def serve(options: Options, sockets: Sequence[socket.socket], *, ready: Action) -> int:
+    """Serve on these sockets until SIGTERM, SIGINT or SIGHUP, and drain; return the exit code.
+
+    The caller's process has to end then, for it is ended when the deadline passes. `ready` is
+    called when the application has started, in all workers.
+
+    Raises:
+        ServerError: the application did not start, or did not drain in time.
+    """
+    log_to_stderr()
+    try:
+        if options.workers > 1:
+            return asyncio.run(_Supervisor(options, sockets, ready).run())
+        stop = Stop(options.drain_timeout)
+        signals = dict.fromkeys(STOP_SIGNALS, stop.set_or_hurry)
+        serve_process(options, sockets, stop, ready, signals)
+        return 0
+    finally:
+        hasten_exit()
+
+
+def _work(options: Options, sockets: Sequence[socket.socket], parent: socket.socket) -> None:
+    """Be a worker process: serve until the parent says otherwise or is gone."""
+    parent.set_inheritable(False)
+    stop = Stop(options.drain_timeout)
+    threading.Thread(target=_obey, args=(parent, stop), daemon=True).start()
+    # What a terminal sends reaches workers, too, but the parent decides. So may SIGTERM.
+    signals: Signals = dict.fromkeys(STOP_SIGNALS, lambda: None) | {signal.SIGTERM: stop.set}
+    try:
+        django.setup()
+        log_to_stderr()
+        serve_process(options, sockets, stop, partial(_tell, parent, READY), signals)
+    except Exception as exc:  # noqa: BLE001 - the parent says it
+        known = isinstance(exc, ServerError)
+        reason = str(exc) if known else "".join(traceback.format_exception(exc))
+        _tell(parent, json.dumps(reason[-8000:]).encode() + b"\n")
+        sys.exit(1)
+    finally:
+        hasten_exit()
+
+
+def _obey(parent: socket.socket, stop: Stop) -> None:
+    with parent.makefile("rb") as orders:
+        for order in orders:
+            (stop.hurry if order == HURRY else stop.set)()
+    if not stop.requested:
+        logger.error("The parent of worker %d is gone: it drains and ends, too.", os.getpid())
+    stop.set()
+
+
+def _tell(parent: socket.socket, line: bytes) -> None:
+    with suppress(OSError):  # the parent is gone
+        parent.sendall(line)
+
+
+class _Worker:
+    """A worker process, seen from its parent."""
+
+    def __init__(self, options: Options, sockets: Sequence[socket.socket]) -> None:
+        self.ready = False
+        self.reason = ""
+        self._ours, theirs = socket.socketpair()
+        process = multiprocessing.get_context("spawn").Process(
+            target=_work, args=(options, sockets, theirs)
+        )
+        # Blocked in the worker until it has handlers.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        theirs.close()
+        self.process: BaseProcess = process
+
+    async def watch(self, on_ready: Action) -> int:
+        """Wait until the worker has ended; return its exit code."""
+        reader, writer = await asyncio.open_connection(sock=self._ours)
+        with suppress(ConnectionError, ValueError):
+            async for line in reader:
+                if line == READY:
+                    self.ready = True
+                    on_ready()
+                else:
+                    self.reason = json.loads(line)
+        writer.close()
+        self.process.join(1)
+        if self.process.exitcode is None:
+            self.process.kill()
+            self.process.join()
+        return cast("int", self.process.exitcode)
+
+    def tell(self, order: bytes) -> None:
+        _tell(self._ours, order)
+
+    def __str__(self) -> str:
+        return f"Worker {self.process.pid}"
+
+
+class _Supervisor:
+    """The parent of workers: replaces those that end, and ends them all."""
+
+    def __init__(
+        self, options: Options, sockets: Sequence[socket.socket], on_ready: Action
+    ) -> None:
+        self._options = options
+        self._sockets = sockets
+        self._on_ready = on_ready
+        self._missing = options.workers
+        self._workers: set[_Worker] = set()
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for signum in STOP_SIGNALS:
+            loop.add_signal_handler(signum, self._drain_or_hurry)
+        keepers = [loop.create_task(self._keep_worker()) for _ in range(self._options.workers)]
+        await asyncio.wait(keepers, return_when=asyncio.FIRST_EXCEPTION)
+        self._drain()
+        await asyncio.wait(keepers)
+        if errors := [error for keeper in keepers if (error := keeper.exception())]:
+            raise errors[0]
+        return int(any(keeper.result() for keeper in keepers))
+
+    async def _keep_worker(self) -> int:
+        """Replace a worker whenever it ends, until the stop; return the last one's exit code."""
+        short_lives = 0
+        may_fail = False
+        while True:
+            birth = time.monotonic()
+            worker = _Worker(self._options, self._sockets)
+            self._workers.add(worker)
+            code = await worker.watch(self._note_ready)
+            self._workers.remove(worker)
+            end = f"{worker} has ended with {_describe(code)}. {worker.reason}".rstrip()
+            if self._stopping.is_set():
+                if code:
+                    logger.error("%s", end)
+                return code
+            if not worker.ready and not may_fail:
+                raise ServerError(worker.reason or end)
+            may_fail = True
+            short_lives = short_lives + 1 if time.monotonic() - birth < SHORT_LIFE else 0
+            delay = min(0.25 * 2**short_lives, LONGEST_DELAY) if short_lives else 0
+            logger.error("%s Another is started in %g s.", end, delay)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay)
+                return 0
+
+    def _note_ready(self) -> None:
+        self._missing -= 1
+        if self._missing == 0:
+            self._on_ready()
+
+    def _drain_or_hurry(self) -> None:
+        if not self._stopping.is_set():
+            self._drain()
+            return
+        self._tell_all(HURRY)
+        asyncio.get_running_loop().call_later(PROCESS_GRACE, self._kill_all)
+
+    def _drain(self) -> None:
+        if not self._stopping.is_set():
+            self._stopping.set()
+            for sock in self._sockets:
+                sock.close()
+            self._tell_all(DRAIN)
+            limit = self._options.drain_timeout + WORKER_GRACE
+            asyncio.get_running_loop().call_later(limit, self._kill_all)
+
+    def _tell_all(self, order: bytes) -> None:
+        for worker in self._workers:
+            worker.tell(order)
+
+    def _kill_all(self) -> None:
+        for worker in self._workers:
+            logger.error("%s has not stopped in time and is killed.", worker)
+            worker.process.kill()
+
+
+def _describe(exit_code: int) -> str:
+    if exit_code < 0:
+        return f"signal {-exit_code} ({signal.strsignal(-exit_code)})"
+    return f"exit code {exit_code}"

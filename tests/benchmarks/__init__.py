@@ -1,0 +1,1 @@
+"""Benchmarks: ratios between contenders, measured side by side in one run."""

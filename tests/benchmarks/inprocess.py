@@ -1,0 +1,160 @@
+"""Requests in this process, without a server: what a framework costs."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import time
+from collections.abc import Awaitable, Callable
+from statistics import median
+from typing import Any
+
+from tests.benchmarks import contenders
+
+HEADERS = [(b"host", b"127.0.0.1"), (b"user-agent", b"benchmark"), (b"accept", b"*/*")]
+Application = Callable[..., Awaitable[None]]
+
+
+async def request(app: Application, path: str, query: bytes = b"") -> tuple[int, bytes]:
+    """Send a request as a server does, in a task of its own; return status and body."""
+    sent: list[Any] = []
+    asked = False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal asked
+        if asked:
+            await asyncio.Event().wait()
+        asked = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query,
+        "root_path": "",
+        "headers": HEADERS,
+        "client": ("127.0.0.1", 50000),
+        "server": ("127.0.0.1", 8000),
+    }
+    await asyncio.create_task(app(scope, receive, send))  # type: ignore[arg-type]
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+async def check(app: Application, path: str) -> None:
+    """Fail unless it answers right, and refuses what is wrong."""
+    status, body = await request(app, path, contenders.QUERY)
+    assert status == 200, (path, status, body)
+    assert json.loads(body) == contenders.ANSWER, (path, body)
+
+
+async def check_invalid(app: Application, path: str) -> None:
+    status, _ = await request(app, path, contenders.INVALID_QUERY)
+    assert status in {400, 422}, (path, status)
+
+
+async def seconds(app: Application, path: str, query: bytes, times: int) -> float:
+    began = time.perf_counter()
+    for _ in range(times):
+        await request(app, path, query)
+    return (time.perf_counter() - began) / times
+
+
+async def side_by_side(
+    apps: dict[str, tuple[Any, str]], *, rounds: int, query: bytes = contenders.QUERY
+) -> dict[str, float]:
+    """Return the median seconds of a request for each, measured in turns.
+
+    In each round each of them has about 20 ms, the slow as well as the fast.
+    """
+    times = {}
+    for name, (app, path) in apps.items():
+        await seconds(app, path, query, 20)
+        times[name] = max(5, int(0.02 / await seconds(app, path, query, 20)))
+    found: dict[str, list[float]] = {name: [] for name in apps}
+    for _ in range(rounds):
+        gc.collect()
+        for name, (app, path) in apps.items():
+            await asyncio.sleep(0.01)  # threads that the one before has left behind end
+            found[name].append(await seconds(app, path, query, times[name]))
+    return {name: median(values) for name, values in found.items()}
+
+
+async def queries(middleware: str, rounds: int) -> dict[str, float]:
+    """Return the seconds of the smoke query for each contender."""
+    apps = {name: contenders.make(name, middleware) for name in contenders.names()}
+    for name, (app, path) in apps.items():
+        await check(app, path)
+        if name != "bare":
+            await check_invalid(app, path)
+    return await side_by_side(apps, rounds=rounds)
+
+
+async def sync_views(rounds: int) -> dict[str, float]:
+    """Return the seconds of a synchronous view, on each handler."""
+    apps = {
+        h: (contenders.django_handler(h, "startproject"), "/sync/")
+        for h in ("django", "asyncviews")
+    }
+    return await side_by_side(apps, rounds=rounds)
+
+
+async def waiting(count: int = 1000) -> dict[str, float]:
+    """Return the seconds until so many requests at once, which wait one second, are answered."""
+    found = {}
+    for name in ("bare", "starlette", "function@django", "function@asyncviews"):
+        app, _ = contenders.make(name, "startproject")
+        await request(app, "/wait/")
+        began = time.perf_counter()
+        await asyncio.gather(*(request(app, "/wait/") for _ in range(count)))
+        found[name] = time.perf_counter() - began
+    return found
+
+
+async def url_patterns(rounds: int) -> dict[str, float]:
+    """Return the seconds of a request behind 10, 100, and 1,000 other URL patterns."""
+    from django.test import override_settings
+    from django.urls import path
+
+    from tests.benchmarks import project
+
+    found = {}
+    for count in (10, 100, 1000):
+        others = [path(f"other{number}/<int:pk>/", project.function) for number in range(count)]
+        urlconf = type("URLConf", (), {"urlpatterns": [*others, *project.urlpatterns]})
+        with override_settings(ROOT_URLCONF=urlconf):
+            apps = {
+                f"{handler}, {count} patterns": (
+                    contenders.django_handler(handler, "none"),
+                    "/asyncview/",
+                )
+                for handler in contenders.DJANGO_HANDLERS
+            }
+            found |= await side_by_side(apps, rounds=rounds)
+    return found
+
+
+def profile(name: str, middleware: str, requests: int = 3000) -> None:
+    """Print where the time of a contender's requests goes."""
+    import cProfile
+    import pstats
+
+    app, path = contenders.make(name, middleware)
+
+    async def run() -> None:
+        await seconds(app, path, contenders.QUERY, 100)
+        profiler = cProfile.Profile()
+        profiler.enable()
+        await seconds(app, path, contenders.QUERY, requests)
+        profiler.disable()
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(40)
+
+    asyncio.run(run())

@@ -1,0 +1,227 @@
+"""Requests to real servers, on 127.0.0.1: one worker each, on a processor of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.benchmarks import contenders
+
+PROJECT = Path(__file__).parents[2]
+FACTORY = "tests.benchmarks.contenders:application"
+SERVERS = {
+    "hypercorn": ["hypercorn", f"asgi:{FACTORY}()", "--bind", "127.0.0.1:{port}"],
+    "uvicorn": ["uvicorn", "--factory", FACTORY, "--port", "{port}", "--no-access-log",
+                "--log-level", "warning"],
+    "granian": ["granian", "--interface", "asgi", "--factory", FACTORY, "--port", "{port}",
+                "--workers", "1", "--no-ws", "--log-level", "warning"],
+}  # fmt: skip
+SERVED = (
+    "bare", "starlette", "fastapi", "litestar",
+    "function@django", "function@asyncviews", "asyncview@django", "asyncview@asyncviews",
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def serving(server: str, contender: str, middleware: str) -> Iterator[tuple[int, int]]:
+    """Serve a contender; yield port and process id."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [part.format(port=port) for part in SERVERS[server]]
+    environment = {"CONTENDER": contender, "MIDDLEWARE": middleware, "PYTHONPATH": str(PROJECT)}
+    processors = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, processors[:1])  # what is started now inherits it
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=PROJECT,
+        env=os.environ | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    os.sched_setaffinity(0, processors[-1:])
+    try:
+        wait_for(port, process)
+        yield port, busiest(process.pid)
+    finally:
+        os.sched_setaffinity(0, processors)
+        process.terminate()
+        try:
+            process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise RuntimeError(process.communicate()[1].decode())
+        time.sleep(0.05)
+
+
+def busiest(pid: int) -> int:
+    """Return the process that serves: a child of the one that was started, if it has any."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return max([pid, *map(int, children)], key=memory)
+
+
+def memory(pid: int) -> int:
+    """Return the bytes that a process has in memory."""
+    match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(match[1]) * 1024 if match else 0
+
+
+class Client(asyncio.Protocol):
+    """A connection that sends the same request again as soon as it has its answer."""
+
+    def __init__(self, request: bytes) -> None:
+        self.request = request
+        self.answers = 0
+        self.closed = asyncio.get_running_loop().create_future()
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def start(self, until: float) -> None:
+        self.until = until
+        self.transport.write(self.request)  # type: ignore[attr-defined]
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, separator, body = self._received.partition(b"\r\n\r\n")
+        if not separator or not complete(head, body):
+            return
+        if not head.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200")):
+            raise RuntimeError(head.decode())
+        self._received = b""
+        self.answers += 1
+        if time.monotonic() < self.until:
+            self.transport.write(self.request)  # type: ignore[attr-defined]
+        else:
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+
+LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+
+
+def complete(head: bytes, body: bytes) -> bool:
+    """Whether a response is all there."""
+    if match := LENGTH.search(head):
+        return len(body) >= int(match[1])
+    return body.endswith(b"0\r\n\r\n")
+
+
+def request_to(path: str, query: bytes = b"") -> bytes:
+    return b"GET %s?%s HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\r\n" % (path.encode(), query)
+
+
+async def load(port: int, request: bytes, *, clients: int, seconds: float) -> tuple[int, float]:
+    """Have so many clients, once all are connected, send; return answers, and seconds taken."""
+    loop = asyncio.get_running_loop()
+    connections = [
+        (await loop.create_connection(lambda: Client(request), "127.0.0.1", port))[1]
+        for _ in range(clients)
+    ]
+    await asyncio.sleep(0.2)  # the server has accepted them
+    began = time.monotonic()
+    for connection in connections:
+        connection.start(began + seconds)
+    await asyncio.wait_for(asyncio.gather(*(c.closed for c in connections)), seconds + 30)
+    return sum(c.answers for c in connections), time.monotonic() - began
+
+
+def seconds_each(port: int, request: bytes, *, clients: int, seconds: float) -> float:
+    """Return the seconds that the server takes for one request while so many clients send."""
+    answers, taken = asyncio.run(load(port, request, clients=clients, seconds=seconds))
+    return taken / answers
+
+
+def path_of(contender: str) -> str:
+    return (
+        "/smoke/" if contender in contenders.OTHERS else f"/{contender.split('@', maxsplit=1)[0]}/"
+    )
+
+
+def throughput(middleware: str, *, seconds: float, clients: int = 32) -> dict[str, float]:
+    """Return the seconds that a server takes for one request, for each server and contender."""
+    found = {}
+    for server in SERVERS:
+        for contender in SERVED:
+            with serving(server, contender, middleware) as (port, _):
+                request = request_to(path_of(contender), contenders.QUERY)
+                seconds_each(port, request, clients=clients, seconds=0.5)
+                found[f"{server}, {contender}"] = seconds_each(
+                    port, request, clients=clients, seconds=seconds
+                )
+    return found
+
+
+def clients(seconds: float) -> dict[str, float]:
+    """Return the seconds that Hypercorn takes for one request, as clients grow 1 to 1,000."""
+    found = {}
+    for contender in ("asyncview@django", "asyncview@asyncviews"):
+        with serving("hypercorn", contender, "startproject") as (port, _):
+            request = request_to("/asyncview/", contenders.QUERY)
+            for count in (1, 10, 100, 1000):
+                found[f"{contender}, {count} clients"] = seconds_each(
+                    port, request, clients=count, seconds=seconds
+                )
+    return found
+
+
+def waiting(count: int = 1000) -> dict[str, float]:
+    """Return the seconds until so many requests, each of which waits one second, are answered."""
+    found = {}
+    for server in SERVERS:
+        for contender in ("bare", "starlette", "function@django", "function@asyncviews"):
+            with serving(server, contender, "startproject") as (port, _):
+                wait = load(port, request_to("/wait/"), clients=count, seconds=0)
+                _, found[f"{server}, {contender}"] = asyncio.run(wait)
+    return found
+
+
+def streams(count: int) -> dict[str, float]:
+    """Return the bytes of memory that an idle event stream takes."""
+    found = {}
+    for server in ("hypercorn", "uvicorn"):
+        for contender in ("starlette", "function@django", "function@asyncviews"):
+            with serving(server, contender, "startproject") as (port, pid):
+                before = memory(pid)
+                found[f"{server}, {contender}"] = (
+                    asyncio.run(memory_of_streams(port, pid, count)) - before
+                ) / count
+    return found
+
+
+async def memory_of_streams(port: int, pid: int, count: int) -> int:
+    """Open so many streams; return the memory of the process when each has had an event."""
+    connections = []
+    for _ in range(count // 100):
+        opened = [asyncio.open_connection("127.0.0.1", port) for _ in range(100)]
+        for reader, writer in await asyncio.gather(*opened):
+            writer.write(request_to("/stream/"))
+            connections.append((reader, writer))
+    for reader, _ in connections:
+        await asyncio.wait_for(reader.readuntil(b"tick"), 60)
+    needed = memory(pid)
+    for _, writer in connections:
+        writer.transport.abort()
+    return needed

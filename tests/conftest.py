@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, NoReturn
+
+import psycopg
+import pytest
+from asgiref.testing import ApplicationCommunicator
+from django.db import connections
+from django.utils import translation
+
+from asyncviews.asgi import ASGIHandler, lifespan
+from asyncviews.background import runner
+from asyncviews.handler import request_threads
+
+
+@pytest.fixture
+async def app_lifespan() -> AsyncIterator[None]:
+    """A lifespan around the test: resources open, background tasks on the test's event loop."""
+    async with lifespan():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_background_task_left() -> Iterator[None]:
+    """A test that leaves background tasks behind fails, and does not disturb the next one."""
+    yield
+    left = runner.unfinished()
+    for task in left:
+        task.cancel()
+    assert left == []
+
+
+@pytest.fixture(autouse=True)
+def no_language_left() -> Iterator[None]:
+    """As Django's handlers do, a request leaves its language active; tests share one context."""
+    yield
+    translation.deactivate()
+
+
+@pytest.fixture
+def get() -> Callable[..., Awaitable[list[dict[str, Any]]]]:
+    """Send one request to a new handler; return the messages that it sends."""
+
+    async def send(
+        path: str = "/", *, query: str = "", method: str = "GET", handler: type = ASGIHandler
+    ) -> list[dict]:
+        scope = http_scope(path, query=query, method=method)
+        communicator = ApplicationCommunicator(handler(), scope)
+        await communicator.send_input({"type": "http.request", "body": b""})
+        messages = [await communicator.receive_output(5)]
+        while len(messages) == 1 or messages[-1].get("more_body"):
+            messages.append(await communicator.receive_output(5))
+        await communicator.wait(5)
+        return messages
+
+    return send
+
+
+def http_scope(path: str, *, query: str = "", method: str = "GET") -> dict[str, Any]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.1"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(b"host", b"testserver")],
+        "client": ("127.0.0.1", 1),
+        "server": ("testserver", 80),
+    }
+
+
+async def until(condition: Callable[[], object], *, seconds: float = 5) -> None:
+    """Wait for `condition` to become true, which other tasks or threads will make it."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+class Postgres:
+    """A database alias on the PostgreSQL server of this machine, seen from outside, too."""
+
+    alias = "postgres"
+    address = {"host": "127.0.0.1", "port": 5432, "user": "postgres", "dbname": "postgres"}
+
+    def __init__(self) -> None:
+        self.name = f"asyncviews-test-{uuid.uuid4().hex[:12]}"
+        self._monitor = psycopg.connect(**self.address, autocommit=True, connect_timeout=3)
+        connections.settings[self.alias] = connections.settings["default"] | {
+            "ENGINE": "django.db.backends.postgresql",
+            "HOST": self.address["host"],
+            "NAME": "postgres",
+            "USER": "postgres",
+            "OPTIONS": {"application_name": self.name},
+        }
+
+    def set(self, **settings: Any) -> None:
+        connections.settings[self.alias] |= settings
+
+    def query(self, sql: str = "SELECT 1") -> Any:
+        with connections[self.alias].cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchone()
+
+    def sessions(self) -> int:
+        """How many connections of ours the server has."""
+        count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+        row = self._monitor.execute(count, [self.name]).fetchone()
+        assert row is not None
+        return row[0]
+
+    def terminate(self) -> None:
+        """End all connections of ours, as a restart of the server does."""
+        end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
+        self._monitor.execute(end, [self.name])
+
+    def close(self) -> None:
+        self.terminate()
+        self._monitor.close()
+        del connections.settings[self.alias]
+
+
+@pytest.fixture
+def postgres(django_db_blocker) -> Iterator[Postgres]:
+    try:
+        server = Postgres()
+    except psycopg.OperationalError as exc:
+        missing(f"no PostgreSQL at 127.0.0.1:5432: {exc}")
+    with django_db_blocker.unblock():
+        yield server
+    for threads in (request_threads, runner.threads):
+        threads.retire(timeout=5)  # they close their connections to it
+    server.close()
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip, but fail where everything must be there."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -1,0 +1,3 @@
+from tests.live.load.urls import urlpatterns
+
+__all__ = ["urlpatterns"]

@@ -1,0 +1,91 @@
+"""Views that answer, wait, block, stream, and start background tasks."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.urls import path
+
+from asyncviews import AsyncView, BackgroundTaskMixin
+
+from . import resources
+
+
+class Pid(AsyncView):
+    async def get(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(str(os.getpid()))
+
+
+class Sleep(AsyncView):
+    async def get(self, request: HttpRequest) -> HttpResponse:
+        resources.note("asleep")
+        await asyncio.sleep(float(request.GET["seconds"]))
+        return HttpResponse("awake")
+
+
+class Block(AsyncView):
+    async def get(self, request: HttpRequest) -> HttpResponse:
+        resources.note("blocked")
+        time.sleep(float(request.GET["seconds"]))  # noqa: ASYNC251 - deliberately
+        return HttpResponse("unblocked")
+
+
+class Stream(AsyncView):
+    async def get(self, request: HttpRequest) -> StreamingHttpResponse:
+        return StreamingHttpResponse(self.events(), content_type="text/event-stream")
+
+    async def events(self) -> AsyncIterator[str]:
+        while True:
+            yield "data: tick\n\n"
+            await asyncio.sleep(0.1)
+
+
+class Start(BackgroundTaskMixin, AsyncView):
+    async def get(self, request: HttpRequest, name: str) -> HttpResponse:
+        self.add_background_task(globals()[name], float(request.GET["seconds"]))
+        return HttpResponse(str(os.getpid()))
+
+
+async def roast(seconds: float) -> None:
+    resources.note("roasting")
+    await asyncio.sleep(seconds)
+    resources.note("roasted")
+
+
+async def simmer(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+async def smoulder(seconds: float) -> None:
+    """Go on whoever cancels it."""
+    resources.note("hanging")
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        try:
+            await asyncio.sleep(left)
+        except asyncio.CancelledError:
+            continue
+
+
+def snore(seconds: float) -> None:
+    """Sleep in a thread, where nothing can be cancelled."""
+    resources.note("hanging")
+    time.sleep(seconds)
+
+
+def sync_sleep(request: HttpRequest) -> HttpResponse:
+    resources.note("blocked")
+    time.sleep(float(request.GET["seconds"]))
+    return HttpResponse("awake")
+
+
+urlpatterns = [
+    path("", Pid.as_view()),
+    path("sleep/", Sleep.as_view()),
+    path("sync_sleep/", sync_sleep),
+    path("block/", Block.as_view()),
+    path("stream/", Stream.as_view()),
+    path("start/<str:name>/", Start.as_view()),
+]

@@ -1,0 +1,385 @@
+"""What becomes of tasks when processes are killed, and servers go away: in memory, in a database,
+and with Celery. Each task leaves a line in a file when it ends, and lines are counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from kombu import Connection
+
+from tests.conftest import missing
+from tests.live.kitchen.processes import AT_ONCE, Kitchen
+from tests.live.proxy import Proxy
+from tests.live.server_process import ServerProcess, until
+from tests.tasks.conftest import SERVER, postgresql, sqlite
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(150)]
+
+COUNT = 1000
+
+
+@contextmanager
+def postgres_database() -> Iterator[tuple[str, psycopg.Connection]]:
+    try:
+        server = psycopg.connect(**SERVER, autocommit=True, connect_timeout=3)
+    except psycopg.OperationalError as exc:
+        missing(f"no PostgreSQL at 127.0.0.1:5432: {exc}")
+    name = f"asyncviews_kitchen_{uuid.uuid4().hex[:8]}"
+    server.execute(f"CREATE DATABASE {name}")
+    yield name, server
+    server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def durable(request, tmp_path) -> Iterator[Kitchen]:
+    """A kitchen whose tasks are in a database, once of either kind."""
+    with ExitStack() as stack:
+        database = sqlite(tmp_path)
+        if request.param == "postgresql":
+            database = postgresql(stack.enter_context(postgres_database())[0])
+        kitchen = stack.enter_context(closing(Kitchen(tmp_path, database, "durable")))
+        kitchen.migrate()
+        yield kitchen
+
+
+@pytest.fixture
+def memory(tmp_path) -> Iterator[Kitchen]:
+    with closing(Kitchen(tmp_path, sqlite(tmp_path), "memory")) as kitchen:
+        yield kitchen
+
+
+def expected(count: int = COUNT) -> set[str]:
+    return {str(number) for number in range(count)}
+
+
+def kill(process: ServerProcess) -> None:
+    process.send(signal.SIGKILL, group=True)
+    process.process.wait(10)
+
+
+# In memory
+
+
+def test_memory_a_killed_process_loses_its_tasks_and_runs_none_twice(memory):
+    server = memory.serve()
+    assert len(server.get("/enqueue/", count=COUNT).split(",")) == COUNT
+    memory.wait_for_lines(100, server)
+    kill(server)
+    done = memory.lines()
+    assert len(done) < COUNT
+    memory.serve()
+    time.sleep(1)
+    assert memory.lines() == done
+    assert set(done.values()) == {1}
+
+
+@pytest.mark.parametrize("door", ["enqueue", "add"])
+def test_memory_sigterm_under_load_names_what_could_not_end(memory, door):
+    server = memory.serve()
+    server.get(f"/{door}/", count=4000)
+    connection = server.open("/sleep/?seconds=60")
+    time.sleep(0.3)  # it has to get there
+    memory.wait_for_lines(100, server)
+    code, elapsed = server.stop()
+    assert (code, elapsed < 2 + 2) == (0, True)
+    connection.close()
+    named = re.findall(
+        r"task tests\.live\.kitchen\.tasks\.(?:cook|smoke) \(\w+, with (\d+)\)"
+        r" (?:is cut off|never starts): the process is shutting down",
+        server.output,
+    )
+    done = memory.lines()
+    assert set(done.values()) == {1}
+    assert len(named) == len(set(named))
+    assert done.keys() | set(named) == expected(4000)
+    assert not done.keys() & set(named)
+    assert "request GET /sleep/ is cut off" in server.output
+
+
+def test_memory_a_flood_is_refused_and_what_was_accepted_ends(memory):
+    settings = json.dumps({"MAX_RUNNING": 10, "MAX_WAITING": 50})
+    server = memory.serve(KITCHEN_ASYNCVIEWS=settings)
+    answers = Counter(
+        httpx.get(f"{server.url}/enqueue/", params={"count": 1, "first": number}).status_code
+        for number in range(20)
+    )
+    assert answers == {200: 20}
+    response = httpx.get(f"{server.url}/add/", params={"count": 500}, timeout=20)
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "5"
+    memory.wait_for_lines(60, server)
+    assert server.get("/enqueue/", count=1) == "0"
+
+
+# In a database
+
+
+def test_durable_a_killed_process_loses_nothing(durable):
+    server = durable.serve()
+    server.get("/enqueue/", count=COUNT)
+    durable.wait_for_lines(100, server)
+    kill(server)
+    before = durable.lines()
+    assert len(before) < COUNT
+    began = time.monotonic()
+    server = durable.serve()
+    durable.wait_for_lines(COUNT, server)
+    assert time.monotonic() - began < 60
+    done = durable.lines()
+    assert done.keys() == expected()
+    assert sum(done.values()) <= COUNT + AT_ONCE
+    code, _ = server.stop()
+    assert code == 0
+    assert "ERROR" not in server.output
+
+
+def test_durable_the_other_worker_takes_over_what_a_killed_one_held(durable):
+    server = durable.serve("--workers", "2")
+    server.get("/enqueue/", count=COUNT)
+    durable.wait_for_lines(50, server)
+    victim = children(server.process.pid)[0]
+    os.kill(victim, signal.SIGKILL)
+    durable.wait_for_lines(COUNT, server)
+    done = durable.lines()
+    assert done.keys() == expected()
+    assert sum(done.values()) <= COUNT + AT_ONCE
+
+
+def test_durable_two_processes_share_the_tasks_and_run_none_twice(durable):
+    first, second = durable.serve(), durable.serve()
+    first.get("/enqueue/", count=COUNT)
+    durable.wait_for_lines(COUNT, second)
+    time.sleep(0.5)
+    assert durable.lines() == dict.fromkeys(expected(), 1)
+    for server in (first, second):
+        assert server.stop()[0] == 0
+        assert "ERROR" not in server.output
+
+
+def test_durable_sigterm_under_load_leaves_the_rest_to_the_next_process(durable):
+    server = durable.serve("--workers", "2")
+    server.get("/enqueue/", count=COUNT)
+    connection = server.open("/sleep/?seconds=60")
+    time.sleep(0.3)  # it has to get there
+    durable.wait_for_lines(100, server)
+    code, elapsed = server.stop()
+    connection.close()
+    assert (code, elapsed < 2 + 2) == (0, True)
+    before = durable.lines()
+    assert len(before) < COUNT
+    assert set(before.values()) == {1}
+    server = durable.serve()
+    durable.wait_for_lines(COUNT, server, seconds=30)
+    assert durable.lines() == dict.fromkeys(expected(), 1)
+
+
+def test_durable_a_task_that_kills_its_process_is_given_up_at_last(durable):
+    """The others end all the same."""
+    server = durable.serve("--workers", "2")
+    server.get("/enqueue/", count=1, first=5000, name="kills")
+    server.get("/enqueue/", count=50)
+    until_seconds(lambda: "was interrupted too often, and has failed" in server.output, 60, server)
+    assert durable.lines()["5000"] == 5
+    durable.wait_for_lines(51, server)
+
+
+def test_durable_a_database_that_restarts_costs_no_task(tmp_path):
+    """All connections end, and for two seconds none is accepted."""
+    with (
+        postgres_database() as (name, admin),
+        closing(Kitchen(tmp_path, postgresql(name), "durable")) as kitchen,
+    ):
+        kitchen.migrate()
+        server = kitchen.serve()
+        server.get("/enqueue/", count=COUNT)
+        kitchen.wait_for_lines(50, server)
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
+        time.sleep(2)
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        kitchen.wait_for_lines(COUNT, server)
+        done = kitchen.lines()
+        assert done.keys() == expected()
+        assert sum(done.values()) == COUNT
+        until(lambda: "The database of the tasks can be used again" in server.output, server)
+        assert server.output.count("The database of the tasks cannot be used") == 1
+        assert "lost its lease" not in server.output
+
+
+def test_durable_80_tasks_that_query_get_along_with_60_connections(tmp_path):
+    with postgres_database() as (name, admin):
+        role = f"{name}_cook"
+        admin.execute(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 60")
+        admin.execute(f"ALTER DATABASE {name} OWNER TO {role}")
+        database = postgresql(name) | {"USER": role}
+        try:
+            with closing(Kitchen(tmp_path, database, "durable")) as kitchen:
+                kitchen.migrate()
+                settings = json.dumps({"MAX_RUNNING": 80})
+                server = kitchen.serve("--workers", "2", KITCHEN_ASYNCVIEWS=settings)
+                server.get("/enqueue/", count=80, name="query")
+                kitchen.wait_for_lines(80, server)
+                assert "too many connections" not in server.output
+                assert kitchen.lines() == dict.fromkeys(expected(80), 1)
+                assert server.stop()[0] == 0
+        finally:  # the role goes last: it owns the database
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            admin.execute(f"DROP ROLE {role}")
+
+
+# With Celery
+
+
+@pytest.fixture
+def celery(tmp_path) -> Iterator[Kitchen]:
+    """A kitchen that gives its tasks to Celery, over RabbitMQ and a proxy, with results in Redis."""
+    require_port(5672, "RabbitMQ")
+    require_port(6379, "Redis")
+    with (
+        closing(Proxy(5672)) as proxy,
+        closing(Kitchen(tmp_path, sqlite(tmp_path), "celery")) as kitchen,
+    ):
+        queue = kitchen.use_broker(proxy.port)
+        kitchen.proxy = proxy
+        yield kitchen
+    delete_queue(queue)
+
+
+def require_port(port: int, name: str) -> None:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=3).close()
+    except OSError as exc:
+        missing(f"no {name} at 127.0.0.1:{port}: {exc}")
+
+
+def delete_queue(name: str) -> None:
+    with Connection("amqp://guest:guest@127.0.0.1:5672//") as connection:
+        connection.default_channel.queue_delete(name)
+
+
+def test_celery_a_killed_worker_loses_nothing(celery):
+    server = celery.serve()
+    first = celery.celery_worker()
+    server.get("/enqueue/", count=COUNT)
+    celery.wait_for_lines(50, first)
+    kill(first)
+    assert len(celery.lines()) < COUNT
+    second = celery.celery_worker()
+    celery.wait_for_lines(COUNT, second)
+    done = celery.lines()
+    assert done.keys() == expected()
+    assert sum(done.values()) <= COUNT + 4
+
+
+def test_celery_sigterm_under_load_leaves_the_rest_to_the_next_worker(celery):
+    server = celery.serve()
+    first = celery.celery_worker()
+    server.get("/enqueue/", count=300)
+    celery.wait_for_lines(20, first)
+    code, _ = first.stop()
+    before = celery.lines()
+    assert (code, len(before) < 300) == (0, True)
+    celery.wait_for_lines(300, celery.celery_worker())
+    assert celery.lines() == dict.fromkeys(expected(300), 1)
+
+
+def test_celery_a_broker_that_restarts_loses_nothing_that_was_accepted(celery):
+    server = celery.serve()
+    cook = celery.celery_worker()
+    server.get("/enqueue/", count=300)
+    celery.wait_for_lines(20, cook)
+    celery.proxy.close()
+    refused = httpx.get(f"{server.url}/enqueue/", params={"count": 1, "first": 9000}, timeout=30)
+    assert refused.status_code == 500
+    celery.proxy.open()
+    until_seconds(lambda: accepts(server), 30, server)
+    celery.wait_for_lines(301, cook)
+    done = celery.lines()
+    assert expected(300) | {"9001"} <= done.keys()
+
+
+def accepts(server: ServerProcess) -> bool:
+    response = httpx.get(f"{server.url}/enqueue/", params={"count": 1, "first": 9001}, timeout=30)
+    return response.status_code == 200
+
+
+def test_celery_beat_starts_what_is_scheduled(celery):
+    process = celery.celery_worker("--beat")
+    until(lambda: celery.lines()["tick"] >= 2, process)
+
+
+# What holds in each
+
+
+CONTRACT = {
+    "enqueued": ["READY", [1.5], {"times": 2}, True],
+    "known at once": [True, [1.5], {"times": 2}],
+    "succeeded": ["SUCCESSFUL", 3.0, []],
+    "times": ["enqueued_at", "started_at", "finished_at"],
+    "failed": ["FAILED", "builtins.ValueError", True],
+    "context": [1, True, "RUNNING", []],
+    "deferred": True,
+    "priority": 50,
+    "returned a set": ["FAILED", True],
+    "given a set": "TypeError",
+    "unknown": "TaskResultDoesNotExist",
+}
+ADAPTER = {
+    "known at once": False,
+    "times": ["finished_at"],
+    "priority": 0,
+    "given a set": "EncodeError",
+}
+"""Where django-tasks-fennel 0.1 differs, with results in Redis: docs/how-to/tasks.md says so."""
+
+
+def test_memory_keeps_the_contract(memory):
+    assert json.loads(memory.serve().get("/contract/")) == CONTRACT
+
+
+def test_durable_keeps_the_contract(durable):
+    assert json.loads(durable.serve().get("/contract/")) == CONTRACT
+
+
+def test_celery_keeps_the_contract(celery):
+    celery.celery_worker()
+    assert json.loads(celery.serve().get("/contract/")) == CONTRACT | ADAPTER
+
+
+# Processes
+
+
+def children(pid: int) -> list[int]:
+    """Return the worker processes of a `serve` command."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    workers = [
+        int(child)
+        for child in found
+        if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+    assert workers
+    return workers
+
+
+def until_seconds(condition: Any, seconds: float, process: ServerProcess) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, process.output[-3000:]
+        time.sleep(0.05)

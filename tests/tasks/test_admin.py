@@ -1,0 +1,99 @@
+"""The admin's pages of durable tasks."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission
+from django.urls import path, reverse
+from django.utils import timezone
+
+from asyncviews.durable import admin as _registers  # noqa: F401
+from asyncviews.durable.models import Status, StoredTask
+
+pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
+
+LIST = "admin:asyncviews_durable_storedtask_changelist"
+PAGE = "admin:asyncviews_durable_storedtask_change"
+
+
+urlpatterns = [path("admin/", admin.site.urls)]
+
+
+@pytest.fixture(autouse=True)
+def _tasks(settings):
+    backend = {"BACKEND": "asyncviews.tasks.DurableBackend", "QUEUES": ["default", "slow"]}
+    settings.TASKS = {"default": backend}
+
+
+def stored(name: str, status: Status = Status.READY, **values) -> StoredTask:
+    defaults = {
+        "id": f"{name}-{status}", "backend": "default", "queue_name": "default",
+        "task_path": f"tests.tasks.cooking.{name}", "args": ["ribs"], "kwargs": {}, "priority": 0,
+        "enqueued_at": timezone.now(),
+    }  # fmt: skip
+    return StoredTask.objects.create(status=status, **defaults | values)
+
+
+def act(client, action: str, *tasks: StoredTask) -> str:
+    data = {"action": action, "_selected_action": [task.id for task in tasks]}
+    return client.post(reverse(LIST), data, follow=True).content.decode()
+
+
+def test_the_list_shows_tasks_without_their_secrets(admin_client):
+    stored("smoke")
+    stored("logs_in", args=["anne", "hunter2"])
+    stored("gone", args=["hunter3"])
+    page = admin_client.get(reverse(LIST)).content.decode()
+    assert "tests.tasks.cooking.smoke" in page
+    assert "&#x27;ribs&#x27;" in page
+    assert "name=&#x27;anne&#x27;, password=****" in page
+    assert "hunter" not in page
+
+
+def test_one_task_can_be_looked_at_and_not_changed(admin_client):
+    error = {"exception_class_path": "builtins.ValueError", "traceback": "ValueError: burned"}
+    task = stored("logs_in", Status.FAILED, args=["anne", "hunter2"], errors=[error])
+    page = admin_client.get(reverse(PAGE, args=[task.id])).content.decode()
+    assert "ValueError: burned" in page
+    assert "hunter2" not in page
+    assert '<input type="text"' not in page
+    admin_client.post(reverse(PAGE, args=[task.id]), {"status": "READY", "args": "[]"})
+    task.refresh_from_db()
+    assert (task.status, task.args) == (Status.FAILED, ["anne", "hunter2"])
+
+
+def test_tasks_cannot_be_added(admin_client):
+    assert admin_client.get(reverse(LIST) + "add/").status_code == 403
+
+
+def test_failed_tasks_are_run_again(admin_client):
+    failed, done = stored("smoke", Status.FAILED), stored("smoke", Status.SUCCESSFUL)
+    assert "1 task is run again." in act(admin_client, "retry", failed, done)
+    failed.refresh_from_db()
+    done.refresh_from_db()
+    assert (failed.status, done.status) == (Status.READY, Status.SUCCESSFUL)
+
+
+def test_waiting_and_running_tasks_are_cancelled(admin_client):
+    ready, running = stored("smoke"), stored("smoke", Status.RUNNING, leased_by="worker")
+    failed = stored("smoke", Status.FAILED)
+    assert "2 tasks are cancelled." in act(admin_client, "cancel", ready, running, failed)
+    ready.refresh_from_db()
+    running.refresh_from_db()
+    assert (ready.status, ready.finished_at is not None) == (Status.FAILED, True)
+    assert ready.errors[0]["exception_class_path"] == "asyncio.exceptions.CancelledError"
+    assert (running.status, running.cancel_requested) == (Status.RUNNING, True)
+
+
+def test_who_may_only_look_may_only_look(client, django_user_model):
+    user = django_user_model.objects.create_user("anne", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_storedtask"))
+    client.force_login(user)
+    failed = stored("smoke", Status.FAILED)
+    page = client.get(reverse(LIST)).content.decode()
+    assert "tests.tasks.cooking.smoke" in page
+    assert "Run selected failed tasks again" not in page
+    act(client, "retry", failed)
+    failed.refresh_from_db()
+    assert failed.status == Status.FAILED

@@ -1,0 +1,145 @@
+"""The application answers http as Django does, and speaks the lifespan protocol."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from asgiref.testing import ApplicationCommunicator
+from django.core.handlers import asgi as django_asgi
+from django.http import HttpRequest, HttpResponse
+from django.test import override_settings
+from django.urls import path
+
+from asyncviews import AsyncView, http_client, resource
+from asyncviews.asgi import ASGIHandler, get_asgi_application
+from asyncviews.background import add_background_task
+from tests.conftest import http_scope, until
+
+pytestmark = pytest.mark.urls(__name__)
+
+
+class Slow(AsyncView):
+    started: asyncio.Event
+    go: asyncio.Event
+
+    async def get(self, request: HttpRequest) -> HttpResponse:
+        type(self).started.set()
+        await type(self).go.wait()
+        return HttpResponse(str(http_client().is_closed))
+
+
+urlpatterns = [path("slow/", Slow.as_view())]
+
+
+@resource
+async def broken():
+    raise OSError("no wood")
+    yield
+
+
+class Lifespan:
+    """Speaks the server's side of the lifespan protocol."""
+
+    def __init__(self, application: ASGIHandler):
+        self._app = ApplicationCommunicator(application, {"type": "lifespan"})
+
+    async def startup(self) -> dict:
+        await self._app.send_input({"type": "lifespan.startup"})
+        return await self._app.receive_output(5)
+
+    async def shutdown(self) -> dict:
+        await self._app.send_input({"type": "lifespan.shutdown"})
+        return await self._app.receive_output(5)
+
+
+def test_it_is_djangos_handler():
+    assert isinstance(get_asgi_application(), django_asgi.ASGIHandler)
+
+
+async def test_http_is_answered(get):
+    start, body = await get("/nowhere/")
+    assert start["status"] == 404
+    assert b"Not Found" in body["body"]
+
+
+async def test_other_protocols_are_refused_as_by_django():
+    communicator = ApplicationCommunicator(ASGIHandler(), {"type": "websocket"})
+    with pytest.raises(ValueError, match="ASGI/HTTP connections, not websocket"):
+        await communicator.receive_output(5)
+
+
+async def test_lifespan_opens_resources_and_closes_them():
+    server = Lifespan(ASGIHandler())
+    assert await server.startup() == {"type": "lifespan.startup.complete"}
+    client = http_client()
+    assert await server.shutdown() == {"type": "lifespan.shutdown.complete"}
+    assert client.is_closed
+
+
+@override_settings(ASYNCVIEWS={"RESOURCES": [f"{__name__}.broken"]})
+async def test_a_failing_startup_says_which_resource():
+    answer = await Lifespan(ASGIHandler()).startup()
+    assert answer["type"] == "lifespan.startup.failed"
+    assert f"The resource {__name__}.broken could not be opened: OSError" in answer["message"]
+
+
+async def test_a_shutdown_that_fails_says_why(caplog):
+    @resource
+    async def leaky():
+        yield
+        raise OSError("the door is stuck")
+
+    globals()["leaky"] = leaky
+    with override_settings(ASYNCVIEWS={"RESOURCES": [f"{__name__}.leaky"]}):
+        server = Lifespan(ASGIHandler())
+        await server.startup()
+    answer = await server.shutdown()
+    assert answer == {"type": "lifespan.shutdown.failed", "message": "the door is stuck"}
+
+
+@pytest.fixture
+async def slow():
+    application = ASGIHandler()
+    Slow.started, Slow.go = asyncio.Event(), asyncio.Event()
+    server = Lifespan(application)
+    await server.startup()
+    request = ApplicationCommunicator(application, http_scope("/slow/"))
+    await request.send_input({"type": "http.request", "body": b""})
+    await Slow.started.wait()
+    return server, request
+
+
+async def test_shutdown_waits_for_requests_in_flight_before_it_closes_resources(slow):
+    server, request = slow
+    stopping = asyncio.create_task(server.shutdown())
+    await until(server._app.input_queue.empty)
+    assert not stopping.done()
+    Slow.go.set()
+    assert (await request.receive_output(5))["status"] == 200
+    assert (await request.receive_output(5))["body"] == b"False"
+    assert await stopping == {"type": "lifespan.shutdown.complete"}
+
+
+@override_settings(ASYNCVIEWS={"DRAIN_TIMEOUT": 0.05})
+async def test_shutdown_names_requests_and_tasks_that_outlast_the_deadline(slow, caplog):
+    server, request = slow
+    task = add_background_task(asyncio.Event().wait)
+    assert await server.shutdown() == {"type": "lifespan.shutdown.complete"}
+    assert "The request GET /slow/ is cut off" in caplog.text
+    assert f"Background task asyncio.locks.Event.wait ({task.id}) is cut off" in caplog.text
+    Slow.go.set()
+    assert (await request.receive_output(5))["status"] == 500
+    assert "ResourceNotOpen" in caplog.text
+
+
+@override_settings(ASYNCVIEWS={"DRAIN_TIMEOUT": 5})
+async def test_a_task_of_a_request_in_flight_is_drained_too(slow):
+    server, request = slow
+    stopping = asyncio.create_task(server.shutdown())
+    await until(server._app.input_queue.empty)
+    task = add_background_task(asyncio.sleep, 0, "done")
+    Slow.go.set()
+    await request.receive_output(5)
+    await stopping
+    assert task.result() == "done"

@@ -1,0 +1,506 @@
+"""What the documentation shows works as it is shown, and its references are complete."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from django.contrib.staticfiles.management.commands.runserver import Command as DjangoRunserver
+from django.core.management import BaseCommand, load_command_class
+from django.test import AsyncClient
+from django.urls import path
+
+import asyncviews
+from asyncviews import inline
+from asyncviews.asgi import lifespan
+from asyncviews.conf import Settings
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    page
+    for page in [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
+    if "_build" not in page.relative_to(ROOT).parts
+)
+page_ids = [str(page.relative_to(ROOT)) for page in PAGES]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced code block."""
+
+    language: str
+    caption: str
+    text: str
+
+
+FENCE = re.compile(
+    r"^```(?:\{code-block\} )?(?P<language>\w+)\n(?P<options>(?::[\w-]+:[^\n]*\n)*)\n?"
+    r"(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def blocks(page: Path) -> list[Block]:
+    found = []
+    for match in FENCE.finditer(page.read_text()):
+        options = dict(re.findall(r"^:(\S+): (.+)$", match["options"], re.MULTILINE))
+        found.append(Block(match["language"], options.get("caption", ""), match["text"]))
+    return found
+
+
+# The tutorial, followed to the letter.
+
+PACE = 0.1  # where the tutorial sleeps for a second
+BY_HAND = ("mkdir ", "python3 -m venv ", ". .venv", "pip install ")  # this environment has it all
+TERMINAL = "in the server's terminal"
+WHOLE = "(the whole file)"
+EXECUTABLES = str(Path(sys.executable).parent)
+
+
+class Reader:
+    """Types what the tutorial says into a project directory, and compares what it shows."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.serve = ""
+        self.server: Server | None = None
+        self.seen: list[str] = []
+
+    def follow(self, block: Block) -> None:
+        self.seen.append(block.caption or block.language)
+        if block.caption == TERMINAL:
+            self._watch(block.text)
+        elif block.caption:
+            self._stop()
+            name, _, how = block.caption.partition(" ")
+            edit(self.home / name, block.text, whole=how == WHOLE)
+        elif block.language == "console":
+            for command, shown in transcript(block.text):
+                self._type(command, shown)
+        else:
+            raise AssertionError(f"a block that nobody follows: {block}")
+
+    def _type(self, command: str, shown: str) -> None:
+        if command.startswith(BY_HAND):
+            return
+        if command.startswith("curl "):
+            assert self._answer(command) == shown.rstrip("\n"), command
+        elif command in {"python manage.py runserver", "python manage.py serve"}:
+            self._stop()
+            self.serve = command
+        else:
+            assert_shows(run(shlex.split(command), self.home), shown)
+
+    def _answer(self, command: str) -> str:
+        curl, _, tool = command.partition(" | ")
+        assert tool in {"", "python -m json.tool"}
+        server = self.server = self.server or Server(self.home, self.serve)
+        url = shlex.split(curl)[-1].replace("127.0.0.1:8000", server.address)
+        text = httpx.get(url, timeout=20).text
+        return json.dumps(json.loads(text), indent=4) if tool else text
+
+    def _watch(self, shown: str) -> None:
+        assert self.server
+        for line in shown.splitlines():
+            if line == "^C":
+                self.server.process.send_signal(signal.SIGINT)
+            elif line.strip() != "...":
+                self.server.wait_for(line)
+        if "^C" in shown:
+            assert self.server.process.wait(20) == 0
+            self._stop()
+
+    def _stop(self) -> None:
+        if self.server:
+            self.server.close()
+            self.server = None
+
+    close = _stop
+
+
+class Server:
+    """A server that the tutorial has started, and its terminal."""
+
+    def __init__(self, home: Path, command: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        options = ["--noreload"] if command.endswith("runserver") else []  # restarted by the test
+        self.process = subprocess.Popen(
+            [sys.executable, *shlex.split(command)[1:], self.address, *options],
+            cwd=home,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._lines: list[str] = []
+        self._next = 0
+        self._grown = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        try:
+            self.wait_for("Quit the server with CONTROL-C." if options else "Serving ")
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._grown:
+                self._lines.append(line.rstrip("\n"))
+                self._grown.notify_all()
+
+    def wait_for(self, shown: str) -> None:
+        """Wait for a line like the one that is shown, after those that were waited for before."""
+        wanted = pattern(shown.replace("127.0.0.1:8000", self.address))
+
+        def search() -> bool:
+            for number, line in enumerate(self._lines[self._next :], self._next):
+                if wanted.match(line):
+                    self._next = number + 1
+                    return True
+            return False
+
+        with self._grown:
+            found = self._grown.wait_for(search, 20)
+        assert found, f"no {shown!r} in the terminal:\n" + "\n".join(self._lines)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+def run(command: list[str], home: Path) -> str:
+    """Run a command that must succeed; return what it prints."""
+    if command[0] == "python":
+        command[0] = sys.executable
+    process = subprocess.run(
+        command,
+        check=False,
+        cwd=home,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=25,
+    )
+    assert process.returncode == 0, process.stdout
+    return process.stdout
+
+
+def environment() -> dict[str, str]:
+    path = os.pathsep.join([EXECUTABLES, os.environ["PATH"]])
+    inherited = {name: os.environ[name] for name in os.environ if name[:7] != "DJANGO_"}
+    return {**inherited, "PATH": path, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+def edit(file: Path, block: str, *, whole: bool) -> None:
+    """Write a block into a file, as its reader would.
+
+    Unless the block is the `whole` file, what it assigns or defines replaces what has that name,
+    imports go to the top, everything else to the end.
+    """
+    block = re.sub(r"sleep\((\d+)\)", lambda match: f"sleep({int(match[1]) * PACE:g})", block)
+    old = split(file.read_text()) if file.exists() and not whole else []
+    new = dict(split(block))
+    imports = [text for key, text in new.items() if key.startswith(("import ", "from "))]
+    others = {key: text for key, text in new.items() if text not in imports}
+    lines = imports + [others.pop(key, text) for key, text in old] + list(others.values())
+    file.write_text("\n\n".join(lines) + "\n")
+
+
+def split(source: str) -> list[tuple[str, str]]:
+    """Return the top-level statements of a module, each with the name that it defines."""
+    statements = []
+    for node in ast.parse(source).body:
+        text = ast.get_source_segment(source, node)
+        assert text is not None
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                key = name
+            case ast.AsyncFunctionDef(name=name) | ast.Assign(targets=[ast.Name(id=name)]):
+                key = name
+            case _:
+                key = text
+        statements.append((key, text))
+    return statements
+
+
+def transcript(console: str) -> Iterator[tuple[str, str]]:
+    """Yield each command with what the terminal shows after it."""
+    for part in re.split(r"^\$ ", console, flags=re.MULTILINE)[1:]:
+        command, _, shown = part.partition("\n")
+        yield command, shown
+
+
+def pattern(shown: str) -> re.Pattern[str]:
+    """Return what matches a line of output, whatever its ids and durations."""
+    escaped = re.sub(r"[0-9a-f]{32}", "[0-9a-f]{32}", re.escape(shown))
+    return re.compile(re.sub(r"\d+\\\.\d+s", r"[\\d.]+s", escaped))
+
+
+def assert_shows(output: str, shown: str) -> None:
+    lines = iter(output.splitlines())
+    for line in shown.splitlines():
+        assert any(pattern(line).match(actual) for actual in lines), f"{line!r} not in:\n{output}"
+
+
+@pytest.mark.live
+def test_the_tutorial_can_be_followed(tmp_path: Path) -> None:
+    reader = Reader(tmp_path)
+    try:
+        for block in blocks(DOCS / "tutorial.md"):
+            reader.follow(block)
+    finally:
+        reader.close()
+    assert {"smokehouse/tests.py", TERMINAL, "console"} <= set(reader.seen)
+
+
+# The how-to guides: what they show in files is one project.
+
+HOW_TO_SETTINGS = """
+import django
+
+SECRET_KEY = "docs"
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": "db.sqlite3",
+        "TEST": {"NAME": "test.sqlite3"},
+    },
+}
+INSTALLED_APPS = [
+    "asyncviews", "asyncviews.durable", "django.contrib.auth", "django.contrib.contenttypes",
+    "project",
+]
+TASKS = {"default": {"BACKEND": "asyncviews.tasks.AsyncioBackend", "QUEUES": ["default", "mails"]}}
+ROOT_URLCONF = "project.guests"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+STATIC_URL = "static/"
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+"""
+
+HOW_TO_TESTS = '''
+"""What the guides say about the code that they show."""
+
+import asyncio
+import io
+import json
+
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+from django.core import mail
+from django.core.management import call_command
+from django.db.models.signals import post_save
+from django.test import (
+    AsyncRequestFactory, LiveServerTestCase, TransactionTestCase, override_settings,
+)
+
+from asyncviews import ResourceNotOpen, add_background_task
+from asyncviews.asgi import lifespan
+from project import cooking, mails, meats, orders, resources, shopping, signals, views, visits
+
+post_save.disconnect(signals.welcome_new_user, sender=User)
+BUTCHER = override_settings(ASYNCVIEWS={"RESOURCES": ["project.resources.butcher"]})
+
+
+class GuideTests(TransactionTestCase):
+    factory = AsyncRequestFactory()
+
+    async def test_a_view_sends_mail_after_the_response(self):
+        async with lifespan():
+            response = await views.Invite.as_view()(self.factory.post("/"))
+        self.assertEqual((response.status_code, len(mail.outbox)), (202, 1))
+
+    async def test_a_signal_sends_mail(self):
+        user = await User.objects.acreate_user("jace", "jace@example.com")
+        async with lifespan():
+            await sync_to_async(signals.welcome_new_user)(instance=user, created=True)
+        self.assertEqual(mail.outbox[0].subject, "Welcome")
+
+    async def test_handles(self):
+        self.assertEqual(await cooking.dinner(), ["ribs smoked", "brisket smoked"])
+
+    @override_settings(ASYNCVIEWS={"MAX_RUNNING": 1, "MAX_WAITING": 0})
+    async def test_work_that_may_be_dropped(self):
+        async with lifespan():
+            task = add_background_task(cooking.smoke, "ribs")
+            response = await visits.Page.as_view()(self.factory.get("/"))
+            await task
+        self.assertEqual(response.status_code, 200)
+
+    async def test_tasks_of_django_tasks(self):
+        async with lifespan():
+            response = await orders.Order.as_view()(self.factory.get("/?meat=ribs"))
+            order = json.loads(response.content)
+            asked = orders.Status.as_view()
+            while True:
+                response = await asked(self.factory.get("/"), id=order["id"])
+                status = json.loads(response.content)
+                if status["status"] == "SUCCESSFUL":
+                    break
+                await asyncio.sleep(0.01)
+            unknown = await asked(self.factory.get("/"), id="unknown")
+            confirmation = await mails.confirm.aenqueue("a@example.com", token="secret")
+        self.assertEqual(status["result"], "ribs smoked")
+        self.assertEqual(unknown.status_code, 404)
+        await confirmation.arefresh()
+        self.assertEqual(confirmation.return_value, "attempt 1: a@example.com")
+
+    @BUTCHER
+    async def test_resources(self):
+        self.assertTrue(await shopping.with_one())
+        with self.assertLogs("project.resources", "INFO"):
+            self.assertTrue(await shopping.with_all())
+        with self.assertRaises(ResourceNotOpen):
+            await meats.Meats.as_view()(self.factory.get("/"))
+
+
+class CommandTests(LiveServerTestCase):
+    def test_a_command_awaits_its_tasks(self):
+        url = f"{self.live_server_url}/guests/"
+        out = io.StringIO()
+        call_command("fetch", url, stdout=out)
+        self.assertEqual(out.getvalue(), f"{url}: 422\\n")
+'''
+
+
+@pytest.mark.live
+def test_the_guides_show_a_project_that_works(tmp_path: Path) -> None:
+    for page in sorted((DOCS / "how-to").glob("*.md")):
+        for block in blocks(page):
+            if block.caption:
+                file = tmp_path / block.caption
+                file.parent.mkdir(parents=True, exist_ok=True)
+                assert not file.exists(), f"{page.name} shows {block.caption} again"
+                file.write_text(block.text)
+    for directory in ("management/commands", "management", "."):
+        (tmp_path / "project" / directory / "__init__.py").touch()
+    (tmp_path / "project/settings.py").write_text(HOW_TO_SETTINGS)
+    (tmp_path / "project/test_guides.py").write_text(HOW_TO_TESTS)
+    test = ["python", "-W", "error", "-m", "django", "test", "--settings", "project.settings"]
+    assert_shows(run(test, tmp_path), "Found 13 test(s).\nOK")
+
+
+# What can be compared or tried right here.
+
+
+@pytest.fixture
+def readme_urls(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Serve the README's example."""
+    example = next(block for block in blocks(ROOT / "README.md") if block.language == "python")
+    namespace: dict[str, Any] = {"__name__": __name__}
+    exec(compile(example.text, "README.md", "exec", dont_inherit=True), namespace)
+    module = sys.modules[__name__]
+    view = namespace["SmokeSomeMeats"].as_view()
+    monkeypatch.setattr(module, "urlpatterns", [path("smoke_some_meats/", view)], raising=False)
+    return namespace
+
+
+@pytest.mark.urls(__name__)
+async def test_the_readmes_example_runs(
+    readme_urls: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real_sleep = readme_urls["asyncio"].sleep
+    monkeypatch.setattr(readme_urls["asyncio"], "sleep", lambda _: real_sleep(0))
+    client = AsyncClient()
+    async with lifespan():
+        response = await client.get("/smoke_some_meats/?to_smoke=ribs,salmon&flavor=Honey")
+        assert response.text == "Smoking ribs, salmon...."
+    assert capsys.readouterr().out == "Ribs smoked, with 'Honey'.\nSalmon smoked, with 'Honey'.\n"
+    assert (await client.get("/smoke_some_meats/?flavor=" + "x" * 61)).status_code == 422
+
+
+def test_the_settings_reference_has_every_key_and_its_default() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| `(.+?)` \| \S.+ \|$",
+        section(DOCS / "reference/settings.md", "# Settings"),
+        re.MULTILINE,
+    )
+    documented = {key: ast.literal_eval(default) for key, default in rows}
+    defaults = Settings().model_dump(mode="json")
+    assert documented == {name.upper(): default for name, default in defaults.items()}
+
+
+@pytest.mark.parametrize("name", ["serve", "runserver"])
+def test_the_commands_reference_has_every_option(name: str) -> None:
+    command = load_command_class("asyncviews", name)
+    django = DjangoRunserver() if name == "runserver" else BaseCommand()
+    parsers = [each.create_parser("manage.py", name) for each in (command, django)]
+    own, others = ({o for a in parser._actions for o in a.option_strings} for parser in parsers)
+    table = section(DOCS / "reference/commands.md", f"## {name}")
+    assert set(re.findall(r"^\| `(--[\w-]+)` \|", table, re.MULTILINE)) == own - others
+
+
+def test_every_public_name_has_a_place_in_the_reference() -> None:
+    pages = "\n".join(page.read_text() for page in (DOCS / "reference").glob("*.md"))
+    missing = [name for name in asyncviews.__all__ if not re.search(rf"\b{name}\b", pages)]
+    assert missing == []
+
+
+def section(page: Path, heading: str) -> str:
+    """Return what stands below a heading, down to the next one of whatever level."""
+    _, found, rest = page.read_text().partition(f"{heading}\n")
+    assert found
+    return re.split(r"^#+ ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_python_code_can_be_parsed_and_imports_what_there_is(page: Path) -> None:
+    fences = len(re.findall(r"^```", page.read_text(), re.MULTILINE))
+    directives = len(re.findall(r"^```\{(?!code-block)", page.read_text(), re.MULTILINE))
+    assert fences == 2 * (len(blocks(page)) + directives)
+    for block in blocks(page):
+        if block.language == "python":
+            for node in ast.walk(ast.parse(block.text)):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("asyncv"):
+                    module = importlib.import_module(node.module or "")
+                    assert [a.name for a in node.names if not hasattr(module, a.name)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text())):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
+            assert anchor in {slug(heading) for heading in headings}, target
+
+
+def slug(heading: str) -> str:
+    """Return the anchor that a heading gets."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_the_table_of_middleware_is_that_of_the_handler():
+    page = (DOCS / "explanation" / "handler.md").read_text()
+    for middleware, hooks in inline.RULES.items():
+        name = middleware.removeprefix("django.middleware.").removeprefix("django.")
+        row = next((line for line in page.splitlines() if line.startswith(f"| `{name}` ")), "")
+        for hook, rule in hooks.items():
+            assert (f"`{hook}` unless {rule.unless}" if rule.unless else f"`{hook}`") in row

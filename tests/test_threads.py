@@ -1,0 +1,306 @@
+"""Leases: one thread each, in turn, bounded, back for the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, wait
+
+import pytest
+from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
+
+from asyncviews.threads import Lease, NoThreadAvailable, ThreadPool
+from tests.conftest import until
+
+
+class Recorder:
+    def __init__(self):
+        self.tidied: list[tuple[int, bool]] = []
+        self.left: list[int] = []
+
+    def tidy(self, shared):
+        self.tidied.append((threading.get_ident(), shared))
+
+    def leave(self):
+        self.left.append(threading.get_ident())
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def pool(recorder) -> Iterator[ThreadPool]:
+    pool = ThreadPool("test", limit=lambda: 2, tidy=recorder.tidy, leave=recorder.leave)
+    yield pool
+    pool.retire(timeout=5)
+    assert pool.size == 0
+
+
+def here(lease: Lease) -> int:
+    return lease.submit(threading.get_ident).result(5)
+
+
+class Blocked:
+    """A call that stays on its thread until it is let go."""
+
+    def __init__(self, lease: Lease):
+        self.lease = lease
+        self._go = threading.Event()
+        self._began = threading.Event()
+        self.future: Future[int] = lease.submit(self._block)
+
+    def _block(self) -> int:
+        self._began.set()
+        assert self._go.wait(5)
+        return threading.get_ident()
+
+    def began(self) -> bool:
+        return self._began.wait(5)
+
+    def end(self) -> int:
+        self._go.set()
+        return self.future.result(5)
+
+
+def test_all_calls_of_a_lease_run_on_one_other_thread(pool):
+    lease = pool.lease(exclusive=True)
+    assert {here(lease) for _ in range(5)} == {here(lease)}
+    assert here(lease) != threading.get_ident()
+    lease.release()
+
+
+def test_a_lease_without_calls_takes_no_thread(pool):
+    lease = pool.lease(exclusive=True)
+    lease.release()
+    assert not lease.used
+    assert pool.size == 0
+
+
+def test_results_and_exceptions_come_back(pool):
+    lease = pool.lease(exclusive=True)
+    assert lease.submit(pow, 2, exp=3).result(5) == 8
+    with pytest.raises(ZeroDivisionError):
+        lease.submit(lambda: 1 / 0).result(5)
+    with pytest.raises(SystemExit):
+        lease.submit(exit, 3).result(5)
+    assert here(lease)
+    lease.release()
+
+
+def test_a_released_lease_does_the_calls_it_has(pool):
+    lease = pool.lease(exclusive=True)
+    blocked = Blocked(lease)
+    queued = lease.submit(threading.get_ident)
+    lease.release()
+    lease.release()
+    assert blocked.end() == queued.result(5)
+
+
+def test_a_call_after_the_release_has_a_thread_to_itself(pool):
+    """It comes from a task that has outlived its request; nothing of it may stay behind."""
+    lease = pool.lease(exclusive=True)
+    here(lease)
+    lease.release()
+    blocked = Blocked(lease)
+    blocked.began()
+    other = pool.lease(exclusive=True)
+    assert here(other) != blocked.end()
+    other.release()
+
+
+def test_a_cancelled_call_is_not_made(pool):
+    lease = pool.lease(exclusive=True)
+    blocked = Blocked(lease)
+    called = []
+    assert lease.submit(called.append, 1).cancel()
+    blocked.end()
+    here(lease)
+    lease.release()
+    assert called == []
+
+
+def test_the_thread_is_there_for_the_next_lease(pool):
+    threads = set()
+    for _ in range(5):
+        lease = pool.lease(exclusive=True)
+        threads.add(here(lease))
+        lease.release()
+        wait([])
+    assert pool.size <= 2
+    assert len(threads) <= 2
+
+
+def test_more_leases_than_threads_wait_in_order(pool):
+    holders = [pool.lease(exclusive=True) for _ in range(2)]
+    for holder in holders:
+        here(holder)
+    order: list[int] = []
+    waiting = [pool.lease(exclusive=True) for _ in range(4)]
+    futures = [lease.submit(order.append, number) for number, lease in enumerate(waiting)]
+    for lease in waiting:
+        lease.release()
+    assert pool.waiting == 4
+    assert pool.busy == 2
+    holders[0].release()
+    wait(futures, timeout=5)
+    assert order == [0, 1, 2, 3]
+    holders[1].release()
+
+
+def test_an_exclusive_lease_keeps_its_thread_between_calls(pool):
+    mine = pool.lease(exclusive=True)
+    others = [pool.lease(exclusive=True) for _ in range(3)]
+    thread = here(mine)
+    for other in others:
+        other.submit(threading.get_ident)
+        other.release()
+    assert here(mine) == thread
+    mine.release()
+
+
+def test_shared_leases_let_others_in_between_calls_and_keep_their_thread(pool):
+    leases = [pool.lease(exclusive=False) for _ in range(10)]
+    first = [here(lease) for lease in leases]
+    assert len(set(first)) <= 2
+    assert [here(lease) for lease in reversed(leases)] == first[::-1]
+    for lease in leases:
+        lease.release()
+
+
+def test_an_exclusive_lease_that_shares_gives_way(pool):
+    streams = [pool.lease(exclusive=True) for _ in range(2)]
+    threads = [here(stream) for stream in streams]
+    other = pool.lease(exclusive=True)
+    found = other.submit(threading.get_ident)
+    assert not found.done()
+    streams[0].share()
+    assert found.result(5) == threads[0]
+    again = streams[0].submit(threading.get_ident)
+    assert not again.done()
+    other.release()
+    assert again.result(5) == threads[0]
+    for stream in streams:
+        stream.release()
+
+
+async def test_a_thread_is_tidied_for_each_lease_and_told_who_may_need_what_is_open(pool, recorder):
+    one, two = pool.lease(exclusive=False), pool.lease(exclusive=False)
+    pool.limit = lambda: 1
+    thread = here(one)
+    assert recorder.tidied == [(thread, False)]
+    here(two)
+    one.release()
+    here(two)
+    assert recorder.tidied[1:] == [(thread, True), (thread, True)]
+    two.release()
+    await until(lambda: recorder.tidied[3:] == [(thread, False)])
+
+
+async def test_when_too_many_wait_the_next_is_refused_and_the_others_go_on(pool):
+    pool.limit, pool.max_waiting = lambda: 1, lambda: 1
+    blocked = Blocked(pool.lease(exclusive=True))
+    waits, refused = pool.lease(exclusive=True), pool.lease(exclusive=True)
+    waiting = waits.submit(threading.get_ident)
+    assert pool.waiting == 1
+    with pytest.raises(NoThreadAvailable, match="All 1 threads are in use, and 1 leases wait"):
+        refused.submit(threading.get_ident).result(5)
+    assert refused.refusal
+    blocked.lease.release()
+    assert blocked.end() == waiting.result(5)
+    waits.release()
+    with pytest.raises(NoThreadAvailable):  # not a second answer
+        refused.submit(threading.get_ident).result(5)
+    refused.release()
+
+
+async def test_whoever_waits_too_long_is_refused(pool):
+    pool.limit, pool.wait_timeout = lambda: 1, lambda: 0.02
+    blocked = Blocked(pool.lease(exclusive=True))
+    lease = pool.lease(exclusive=True)
+    calls = [asyncio.wrap_future(lease.submit(threading.get_ident)) for _ in range(3)]
+    calls[1].cancel()
+    refused = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(error) for error in refused] == [
+        NoThreadAvailable,
+        asyncio.CancelledError,
+        NoThreadAvailable,
+    ]
+    assert pool.waiting == 0
+    blocked.lease.release()
+    blocked.end()
+    lease.release()
+
+
+async def test_a_shared_lease_that_cannot_come_back_is_refused_and_still_ends(pool):
+    pool.limit, pool.wait_timeout = lambda: 1, lambda: 0.02
+    stream = pool.lease(exclusive=False)
+    here(stream)
+    blocked = Blocked(pool.lease(exclusive=True))
+    again = asyncio.wrap_future(stream.submit(threading.get_ident))
+    with pytest.raises(NoThreadAvailable):
+        await again
+    stream.release()
+    blocked.lease.release()
+    blocked.end()
+    # The fixture waits for the thread, which does not end before its leases have.
+
+
+async def test_idle_threads_end_and_say_so(pool, recorder):
+    pool.idle_timeout = 0.01
+    lease = pool.lease(exclusive=True)
+    thread = here(lease)
+    lease.release()
+    await until(lambda: recorder.left == [thread])
+    assert pool.size == 0
+
+
+async def test_a_thread_that_a_lease_comes_back_to_does_not_end(pool):
+    pool.idle_timeout = 0.01
+    lease = pool.lease(exclusive=False)
+    thread = here(lease)
+    await asyncio.sleep(0.05)
+    assert here(lease) == thread
+    lease.release()
+
+
+async def test_retiring_ends_busy_threads_when_their_lease_ends(pool, recorder):
+    lease, idle = pool.lease(exclusive=True), pool.lease(exclusive=True)
+    blocked = Blocked(lease)
+    here(idle)
+    idle.release()
+    pool.retire(timeout=0.05)
+    assert pool.size == 1
+    after = pool.lease(exclusive=True)
+    assert here(after) != blocked.end()
+    after.release()
+    lease.release()
+    pool.retire(timeout=5)
+    assert len(recorder.left) == 3
+
+
+def test_a_tidy_that_fails_is_logged_and_the_thread_lives(pool, caplog):
+    pool.tidy = lambda shared: 1 / 0
+    lease = pool.lease(exclusive=True)
+    assert here(lease)
+    lease.release()
+    pool.retire(timeout=5)
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_it_is_an_executor_for_asgiref(pool):
+    """Nested sync_to_async and async_to_sync stay on the thread, without a deadlock."""
+    lease = pool.lease(exclusive=True)
+    ident = threading.get_ident
+
+    async def inner() -> int:
+        return await sync_to_async(ident)()
+
+    async with ThreadSensitiveContext(executor=lease):
+        thread = await sync_to_async(ident)()
+        assert await sync_to_async(async_to_sync(inner))() == thread
+        fanned_out = await asyncio.gather(*(sync_to_async(ident)() for _ in range(20)))
+        assert set(fanned_out) == {thread}
+    lease.release()

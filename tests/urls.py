@@ -1,0 +1,3 @@
+"""Empty: a test names the URLs that it needs with ``@pytest.mark.urls(__name__)``."""
+
+urlpatterns = []
