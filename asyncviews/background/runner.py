@@ -152,6 +152,8 @@ class Runner:
                     self._queue.discard(task)
         if waits:
             self._ended(task)
+        elif loop is not None and _runs_here(loop):
+            _cancel_running(task)  # at once: it may be about to take its last step
         elif loop is not None:
             loop.call_soon_threadsafe(_cancel_running, task)
         return True

@@ -132,6 +132,25 @@ async def test_a_task_may_start_another(app_lifespan):
     assert await add_background_task(outer) == 7
 
 
+async def test_a_cancelled_task_takes_no_further_step(app_lifespan):
+    """Not even one that was due already: it has been reported as cut off."""
+    gate = asyncio.get_running_loop().create_future()
+    steps: list[str] = []
+
+    async def works() -> None:
+        steps.append("begins")
+        await gate
+        steps.append("goes on")
+
+    task = add_background_task(works)
+    await until(lambda: steps)
+    gate.set_result(None)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert steps == ["begins"]
+
+
 async def test_after_a_drain_nothing_is_accepted(app_lifespan):
     await runner.drain(1)
     with pytest.raises(BackgroundQueueClosed, match="shutting down"):

@@ -58,9 +58,11 @@ class Kitchen:
         return server
 
     def celery_worker(self, *options: str) -> ServerProcess:
+        name = f"{uuid.uuid4().hex[:8]}@%h"  # two of one name get into each other's way
         process = self.run(
-            "celery", "-A", "django_tasks_fennel.app", "worker", "--concurrency", "2",
-            "--loglevel", "INFO", "--without-gossip", "--without-mingle", *options,
+            "celery", "-A", "django_tasks_fennel.app", "worker", "--hostname", name,
+            "--concurrency", "2", "--loglevel", "INFO", "--without-gossip", "--without-mingle",
+            *options,
         )  # fmt: skip
         process.wait_for_output("ready")
         return process
