@@ -9,9 +9,35 @@ from asyncviews.background import (
     background_task,
     current_task,
 )
-from asyncviews.parameters import CommaSeparated, InvalidParameters, Path, Query
+from asyncviews.problems import (
+    ContentTooLarge,
+    Forbidden,
+    InvalidParameters,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotAcceptable,
+    NotFound,
+    Problem,
+    ServiceUnavailable,
+    TooManyRequests,
+    Unauthorized,
+    UnsupportedMediaType,
+)
 from asyncviews.resources import Resource, ResourceNotOpen, http_client, resource
-from asyncviews.responses import Problem
+from asyncviews.responses import Status
+from asyncviews.sources import (
+    Body,
+    CommaSeparated,
+    Cookie,
+    File,
+    Form,
+    Header,
+    Path,
+    Query,
+    Upload,
+    UploadedFile,
+)
+from asyncviews.streaming import ServerSentEvent
 from asyncviews.views import AsyncView
 
 __all__ = [
@@ -20,13 +46,32 @@ __all__ = [
     "BackgroundQueueFull",
     "BackgroundTask",
     "BackgroundTaskMixin",
+    "Body",
     "CommaSeparated",
+    "ContentTooLarge",
+    "Cookie",
+    "File",
+    "Forbidden",
+    "Form",
+    "Header",
     "InvalidParameters",
+    "MalformedRequest",
+    "MethodNotAllowed",
+    "NotAcceptable",
+    "NotFound",
     "Path",
     "Problem",
     "Query",
     "Resource",
     "ResourceNotOpen",
+    "ServerSentEvent",
+    "ServiceUnavailable",
+    "Status",
+    "TooManyRequests",
+    "Unauthorized",
+    "UnsupportedMediaType",
+    "Upload",
+    "UploadedFile",
     "add_background_task",
     "background_task",
     "current_task",

@@ -23,6 +23,10 @@ class Settings(BaseModel):
     resources: tuple[str, ...] = ("asyncviews.resources.http_client",)
     """Dotted paths of the resources that the lifespan opens, in this order."""
 
+    problems: dict[str, str] = {}
+    """Which exceptions are which problems: dotted paths of exception classes, and for each that of a
+    subclass of `Problem`, or of a function that makes one of the exception."""
+
     request_threads: int = Field(default=16, ge=1)
     """Threads, and so database connections per alias, that the sync code of requests shares. With
     `background_threads` and four workers that stays below PostgreSQL's 100 connections."""

@@ -26,8 +26,8 @@ from django.urls import ResolverMatch, get_resolver, set_script_prefix
 from asyncviews import inline, internals
 from asyncviews.conf import get_settings
 from asyncviews.connections import close_connections, tidy_connections
+from asyncviews.problems import ServiceUnavailable, problem_response
 from asyncviews.resolving import resolve
-from asyncviews.responses import Problem, problem_response
 from asyncviews.threads import Lease, NoThreadAvailable, ThreadPool
 
 Message = Mapping[str, Any]
@@ -47,15 +47,6 @@ request_threads = ThreadPool(
 
 _lease: ContextVar[Lease | None] = ContextVar("asyncviews_lease", default=None)
 _disconnect: ContextVar[_Disconnect | None] = ContextVar("asyncviews_disconnect", default=None)
-
-
-class ServiceUnavailable(Problem):
-    """No thread was free for the sync code of this request."""
-
-    status = 503
-
-    def __init__(self) -> None:
-        super().__init__("The server is busy.", headers={"Retry-After": "5"})
 
 
 class HTTPHandler(asgi.ASGIHandler):
@@ -143,7 +134,8 @@ class HTTPHandler(asgi.ASGIHandler):
         response: HttpResponseBase = await super().run_get_response(request)
         lease = _lease.get()
         if lease and lease.refusal and response.status_code == 500:
-            return internals.replace(response, problem_response(request, ServiceUnavailable()))
+            busy = ServiceUnavailable("The server is busy.")
+            return internals.replace(response, problem_response(request, busy))
         return response
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
@@ -244,7 +236,7 @@ def _ends_with_client(request: asgi.ASGIRequest, response: HttpResponseBase | No
     One that may change something is not before its view is known, or the cancellation might reach
     a handler that has begun meanwhile.
     """
-    reads = request.method in {"GET", "HEAD"}
+    reads = request.method in {"GET", "HEAD", "QUERY"}
     if request.resolver_match is None:
         return reads
     view = getattr(request.resolver_match.func, "view_class", None)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from io import SEEK_END
 from typing import Any
 
 import django
@@ -26,10 +25,9 @@ from django.urls import get_resolver
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language_from_path, get_language_from_request, trans_real
 
-from asyncviews.internals import CHECKED, is_in_memory
+from asyncviews.internals import CHECKED, form_is_at_hand
 
 # Bytes whose processing takes about as long as the way to a thread.
-LARGE_TO_PARSE = 16 * 1024
 LARGE_TO_COMPRESS = 16 * 1024
 LARGE_TO_HASH = 64 * 1024
 
@@ -158,7 +156,7 @@ def _csrf_check_may_block(middleware: Any, request: Any, callback: Any, *args: A
         or getattr(request, "csrf_processing_done", False)
     ):
         return False
-    if _csrf_token_not_loaded(middleware, request) or not _form_is_at_hand(request):
+    if _csrf_token_not_loaded(middleware, request) or not form_is_at_hand(request):
         return True
     question = object.__new__(_CsrfQuestion)
     question.__dict__ = vars(middleware)
@@ -173,24 +171,6 @@ def _csrf_token_not_loaded(middleware: Any, request: Any) -> bool:
 def _csrf_token_changes(middleware: Any, request: Any, response: Any) -> bool:
     changes = bool(request.META.get("CSRF_COOKIE_NEEDS_UPDATE"))
     return changes and _csrf_token_not_loaded(middleware, request)
-
-
-def _form_is_at_hand(request: Any) -> bool:
-    """Whether ``request.POST`` is quickly made, from memory."""
-    if request.method != "POST" or "_post" in vars(request):
-        return True
-    if request.content_type != "application/x-www-form-urlencoded":
-        return bool(request.content_type != "multipart/form-data")
-    if "_body" in vars(request):
-        return len(request.body) <= LARGE_TO_PARSE
-    return is_in_memory(request._stream) and _size(request._stream) <= LARGE_TO_PARSE
-
-
-def _size(stream: Any) -> int:
-    position = stream.tell()
-    size: int = stream.seek(0, SEEK_END)
-    stream.seek(position)
-    return size
 
 
 # URLs, languages, bodies, sites, users

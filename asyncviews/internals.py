@@ -12,7 +12,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from contextvars import Context
 from functools import cache
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from typing import Any
 
 import django
@@ -24,12 +24,16 @@ from django.core.handlers.base import reset_urlconf
 from django.core.signals import request_finished, setting_changed
 from django.db import close_old_connections, reset_queries
 from django.dispatch import Signal, receiver
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import set_urlconf
 from django.utils.module_loading import import_string
 
 CHECKED = frozenset({(5, 2), (6, 0), (6, 1)})
 """The versions of Django in which all this was read; of asgiref, 3.13."""
+
+LARGE_TO_PARSE = 16 * 1024
+"""Bytes of a form whose parsing takes about as long as the way to a thread."""
 
 IS_CHECKED = django.VERSION[:2] in CHECKED
 
@@ -98,6 +102,53 @@ def hears_only(signal: Signal, receivers: tuple[Callable[..., Any], ...]) -> boo
 def is_in_memory(stream: Any) -> bool:
     """Whether a request's body is a `BytesIO`, or a `SpooledTemporaryFile` that is still one."""
     return type(stream) is BytesIO or not getattr(stream, "_rolled", True)
+
+
+def body_is_at_hand(request: HttpRequest) -> bool:
+    """Whether ``request.body`` is read from memory."""
+    return "_body" in vars(request) or is_in_memory(request._stream)
+
+
+def body_size(request: HttpRequest) -> int:
+    """Return how many bytes the body has, as far as that is known without reading it."""
+    if "_body" in vars(request):
+        return len(request.body)
+    stream: Any = request._stream
+    if hasattr(stream, "seekable") and stream.seekable():
+        return _size(stream)
+    return int(request.META.get("CONTENT_LENGTH") or 0)
+
+
+def form_is_at_hand(request: HttpRequest) -> bool:
+    """Whether ``request.POST`` is quickly made, from memory."""
+    return request.method != "POST" or "_post" in vars(request) or form_parses_quickly(request)
+
+
+def form_parses_quickly(request: HttpRequest) -> bool:
+    """Whether the body is no form, or a small one in memory that nobody's upload handlers get."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        return bool(request.content_type != "multipart/form-data")
+    return body_is_at_hand(request) and body_size(request) <= LARGE_TO_PARSE
+
+
+def parse_form(request: HttpRequest) -> None:
+    """Have ``request.POST`` and ``request.FILES`` parsed, which Django does for POST only."""
+    method = request.method
+    if method == "POST":
+        request.POST  # noqa: B018 - a property
+        return
+    request.method = "POST"
+    try:
+        request._load_post_and_files()
+    finally:
+        request.method = method
+
+
+def _size(stream: Any) -> int:
+    position = stream.tell()
+    size: int = stream.seek(0, SEEK_END)
+    stream.seek(position)
+    return size
 
 
 def close_at_once(request: ASGIRequest, response: HttpResponseBase | None) -> bool:

@@ -1,162 +1,103 @@
 """A handler's signature is the schema of its request: what to read, and how to validate it.
 
-`Query[T]` and `Path[T]` are plain ``T`` to a type checker. ``T`` is a pydantic model, which takes
-the whole source, or any other type, which takes the value of the parameter's name. A parameter
-with neither is a path parameter. The signature is read once, when the class is created.
+`Query[T]`, `Body[T]` and their like are plain ``T`` to a type checker. ``T`` is a pydantic model, a
+dataclass or a `TypedDict`, which takes the whole source, or any other type, which takes the value of
+the parameter's name. A parameter with neither is a path parameter. The signature is read once, when
+the class is created.
 """
 
 from __future__ import annotations
 
 import inspect
-import sys
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace, UnionType
-from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NotRequired, Required, get_args, get_origin
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
-from pydantic import (
-    AliasChoices,
-    AliasPath,
-    BaseModel,
-    BeforeValidator,
-    PydanticUserError,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic.warnings import UnsupportedFieldAttributeWarning
+from typing_extensions import TypedDict
 
-from asyncviews.responses import Problem
+from asyncviews.annotations import (
+    evaluate,
+    field_info,
+    fields_of,
+    is_list,
+    is_structure,
+    names_of,
+    signature_of,
+)
+from asyncviews.problems import InvalidParameters
+from asyncviews.sources import MISSING, BodyStreamSource, FileSource, PathSource, Schema, Source
 
-T = TypeVar("T")
-
-MISSING = object()
-MAX_ERRORS = 100
-"""How many errors a problem lists; a short query can hold thousands of bad items."""
-
-
-class Source(ABC):
-    """One part of a request that carries parameters. A new source is one subclass."""
-
-    location: ClassVar[str]
-
-    @abstractmethod
-    def read(
-        self, request: HttpRequest, url_kwargs: Mapping[str, Any], multiple: frozenset[str]
-    ) -> Mapping[str, Any]:
-        """Return the values by name; those named in `multiple` as lists."""
-
-
-class QuerySource(Source):
-    location = "query"
-
-    def read(
-        self, request: HttpRequest, url_kwargs: Mapping[str, Any], multiple: frozenset[str]
-    ) -> Mapping[str, Any]:
-        return {
-            name: values if name in multiple else values[-1] for name, values in _query(request)
-        }
-
-
-def _query(request: HttpRequest) -> Iterable[tuple[str, list[str]]]:
-    """Return the query's values by name, without a `QueryDict` where none is there or needed."""
-    query = request.META.get("QUERY_STRING", "")
-    limit: int | None = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
-    if (
-        "GET" in vars(request)
-        or not query.isascii()
-        or "%" in query
-        or "+" in query
-        or (limit is not None and query.count("&") >= limit)
-    ):
-        return request.GET.lists()
-    values: dict[str, list[str]] = {}
-    for pair in query.split("&"):
-        if pair:
-            name, _, value = pair.partition("=")
-            values.setdefault(name, []).append(value)
-    return values.items()
-
-
-class PathSource(Source):
-    location = "path"
-
-    def read(
-        self, request: HttpRequest, url_kwargs: Mapping[str, Any], multiple: frozenset[str]
-    ) -> Mapping[str, Any]:
-        return url_kwargs
-
-
-Query = Annotated[T, QuerySource()]
-"""The query string, or one parameter of it; ``?a=1&a=2`` is a list where a list is asked for."""
-
-Path = Annotated[T, PathSource()]
-"""The keyword arguments of the URL pattern, or one of them."""
-
-
-def _split_at_commas(value: Any) -> Any:
-    values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list):
-        return value
-    items: list[Any] = []
-    for part in values:
-        items += (
-            [item for raw in part.split(",") if (item := raw.strip())]
-            if isinstance(part, str)
-            else [part]
-        )
-    return items
-
-
-CommaSeparated = Annotated[list[T], BeforeValidator(_split_at_commas)]
-"""A list written ``a,b , c``: items are stripped, empty ones dropped; the key may also repeat."""
-
-
-class InvalidParameters(Problem):
-    """What the client sent does not fit the handler's signature: 422 with every error at once."""
-
-    status = 422
-    title = "Unprocessable Content"
-
-    def __init__(self, errors: list[dict[str, str]]) -> None:
-        count = f"{len(errors)} parameters are" if len(errors) > 1 else "1 parameter is"
-        listed = f" The first {MAX_ERRORS} are listed." if len(errors) > MAX_ERRORS else ""
-        super().__init__(f"{count} invalid.{listed}", errors=errors[:MAX_ERRORS])
+Error = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
-    """One parameter of a handler: where its value comes from and what it must be."""
+class Group:
+    """What is read from one source in one go: the whole of it, or fields that are parameters."""
 
-    name: str
-    alias: str
     source: Source
-    adapter: TypeAdapter[Any]
-    whole: bool
-    multiple: frozenset[str]
-    required: bool
+    schema: Schema
+    name: str | None
+    """The parameter that takes the whole; without one, each field is a parameter."""
+    required: bool = False
 
-    def read(self, request: HttpRequest, url_kwargs: Mapping[str, Any]) -> Any:
-        values = self.source.read(request, url_kwargs, self.multiple)
-        return values if self.whole else values.get(self.alias, MISSING)
+    def arguments(self, request: HttpRequest, url_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of the parameters; those that are missing have defaults.
 
-    def errors(self, exc: ValidationError) -> Iterator[dict[str, str]]:
+        Raises:
+            ValidationError: what the request carries does not fit.
+            InvalidParameters: it carries nothing, and has to.
+        """
+        found = self.source.validate(self.schema, request, url_kwargs)
+        if self.name is None:
+            return found  # type: ignore[no-any-return]
+        if found is not MISSING:
+            return {self.name: found}
+        if self.required:
+            raise InvalidParameters([self._error((), "missing", "Field required")])
+        return {}
+
+    def errors(
+        self, exc: ValidationError, request: HttpRequest, url_kwargs: Mapping[str, Any]
+    ) -> Iterator[Error]:
+        given = self.source.read(request, url_kwargs, self.schema.fields)
         for error in exc.errors(include_url=False, include_context=False, include_input=False):
-            path = error["loc"] if self.whole else (self.alias, *error["loc"])
+            path = _path(given, error["loc"], is_missing=error["type"] == "missing")
             detail = error["msg"].removeprefix("Value error, ")  # pydantic's, not the author's
-            yield self.error(path, type_=error["type"], detail=detail)
+            yield self._error(path, error["type"], detail)
 
-    def error(self, path: tuple[int | str, ...], *, type_: str, detail: str) -> dict[str, str]:
+    def _error(self, path: tuple[int | str, ...], type_: str, detail: str) -> Error:
         error = {"location": self.source.location, "type": type_, "detail": detail}
         if path:
-            error["name"] = str(path[0])
-            error["pointer"] = "".join(f"/{_escape(step)}" for step in path)
+            first = self.source.public_name(str(path[0]))
+            error["name"] = first
+            error["pointer"] = "".join(f"/{_escape(step)}" for step in (first, *path[1:]))
         return error
+
+
+def _path(given: Any, steps: Sequence[int | str], *, is_missing: bool) -> tuple[int | str, ...]:
+    """Return where in `given` an error is.
+
+    Of pydantic's steps some do not lead into the value: they name the member of a union.
+    """
+    path: list[int | str] = []
+    for number, step in enumerate(steps, 1):
+        key_is_missing = is_missing and number == len(steps)
+        if isinstance(step, str) and not (isinstance(given, Mapping) and step in given):
+            if key_is_missing:
+                path.append(step)
+            continue
+        path.append(step)
+        try:
+            given = given[step]
+        except (LookupError, TypeError):  # a validator has made a list of it
+            given = None
+    return tuple(path)
 
 
 def _escape(step: int | str) -> str:
@@ -164,33 +105,37 @@ def _escape(step: int | str) -> str:
     return str(step).replace("~", "~0").replace("/", "~1")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
     """A handler's parameters after ``self`` and the request."""
 
-    parameters: tuple[Parameter, ...]
+    groups: tuple[Group, ...]
+    loading: tuple[Source, ...]
+    """The sources that have to be loaded before they are read."""
     takes_args: bool
     takes_kwargs: bool
+
+    @property
+    def body(self) -> Source | None:
+        """What reads the body, None if nothing does."""
+        return next((group.source for group in self.groups if group.source.body), None)
 
     def arguments(self, request: HttpRequest, url_kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the handler's keyword arguments, read from `request` and validated.
 
         Raises:
             InvalidParameters: with an entry for each thing that is wrong.
+            MalformedRequest: the body is not JSON.
         """
         arguments: dict[str, Any] = dict(url_kwargs) if self.takes_kwargs else {}
-        errors: list[dict[str, str]] = []
-        for parameter in self.parameters:
-            value = parameter.read(request, url_kwargs)
-            if value is MISSING:
-                if parameter.required:
-                    path = (parameter.alias,)
-                    errors.append(parameter.error(path, type_="missing", detail="Field required"))
-                continue
+        errors: list[Error] = []
+        for group in self.groups:
             try:
-                arguments[parameter.name] = parameter.adapter.validate_python(value)
+                arguments |= group.arguments(request, url_kwargs)
             except ValidationError as exc:
-                errors += parameter.errors(exc)
+                errors += group.errors(exc, request, url_kwargs)
+            except InvalidParameters as exc:
+                errors += exc.extensions["errors"]
         if errors:
             raise InvalidParameters(errors)
         return arguments
@@ -206,7 +151,7 @@ def read_signature(owner: type, handler: Callable[..., Any]) -> Signature:
     where = f"{owner.__qualname__}.{handler.__name__}()"
     kinds = inspect.Parameter
     function = inspect.unwrap(handler)
-    declared = list(_inspect(function).parameters.values())[1:]
+    declared = list(signature_of(function).parameters.values())[1:]
     if not declared or declared[0].kind not in (
         kinds.POSITIONAL_ONLY,
         kinds.POSITIONAL_OR_KEYWORD,
@@ -214,24 +159,28 @@ def read_signature(owner: type, handler: Callable[..., Any]) -> Signature:
     ):
         raise ImproperlyConfigured(f"{where}: the first parameter after self must be the request.")
     named = [p for p in declared[1:] if p.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)]
+    groups = tuple(_group([_read_parameter(where, function, parameter) for parameter in named]))
+    _require_one_body(where, groups)
     return Signature(
-        parameters=tuple(_read_parameter(where, function, parameter) for parameter in named),
+        groups=groups,
+        loading=tuple(_loading(groups)),
         takes_args=any(p.kind is kinds.VAR_POSITIONAL for p in declared),
         takes_kwargs=any(p.kind is kinds.VAR_KEYWORD for p in declared),
     )
 
 
-def _inspect(function: Callable[..., Any]) -> inspect.Signature:
-    if sys.version_info >= (3, 14):  # names under TYPE_CHECKING must not raise (PEP 649)
-        from annotationlib import Format
-
-        return inspect.signature(function, annotation_format=Format.FORWARDREF)
-    return inspect.signature(function)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parameter:
+    name: str
+    type: Any
+    source: Source
+    required: bool
+    whole: bool
 
 
 def _read_parameter(
     where: str, function: Callable[..., Any], declared: inspect.Parameter
-) -> Parameter:
+) -> _Parameter:
     where = f"{where}, parameter '{declared.name}'"
     if declared.kind is inspect.Parameter.POSITIONAL_ONLY:
         raise ImproperlyConfigured(f"{where}: it is positional-only, handlers get keywords.")
@@ -240,125 +189,124 @@ def _read_parameter(
             f"{where}: a Field() belongs into the annotation, as in "
             "Query[Annotated[str, Field(max_length=20)]]; the default is a plain value."
         )
-    hint = _evaluate(where, function, declared)
-    type_, source, metadata = _split(where, hint)
-    try:
-        adapter = _adapter(type_)
-    except PydanticUserError as exc:
-        raise ImproperlyConfigured(
-            f"{where}: pydantic cannot validate {type_!r}: {exc.message}"
-        ) from exc
-    whole = bool(models := list(_models(type_)))
-    alias = _alias(metadata) or declared.name
-    return Parameter(
+    type_: Any = Any
+    source: Source = PathSource()
+    if declared.annotation is not inspect.Parameter.empty:
+        type_, source = _split(where, evaluate(where, function, declared.name, declared.annotation))
+    if not isinstance(source, BodyStreamSource):
+        _require_validator(where, type_, source)
+    return _Parameter(
         name=declared.name,
-        alias=alias,
+        type=type_,
         source=source,
-        adapter=adapter,
-        whole=whole,
-        multiple=_multiple_names(models) if whole else _multiple_name(alias, type_),
         required=declared.default is inspect.Parameter.empty,
+        whole=source.body == "raw" or is_structure(type_),
     )
 
 
-def _adapter(type_: Any) -> TypeAdapter[Any]:
-    with warnings.catch_warnings():
-        # An alias in Annotated[..., Field(alias=...)] is ours to read, and no mistake.
-        warnings.simplefilter("ignore", UnsupportedFieldAttributeWarning)
-        return TypeAdapter(type_)
-
-
-def _evaluate(where: str, function: Callable[..., Any], declared: inspect.Parameter) -> Any:
-    if declared.annotation is inspect.Parameter.empty:
-        return Any
-    # One at a time: the request's or the result's annotation may name what only checkers import.
-    holder = SimpleNamespace(__annotations__={declared.name: declared.annotation})
-    namespace = getattr(function, "__globals__", {})
-    try:
-        return get_type_hints(holder, globalns=namespace, include_extras=True)[declared.name]
-    except NameError as exc:
-        raise ImproperlyConfigured(
-            f"{where}: {exc}. Its annotation {declared.annotation!r} is evaluated when the class "
-            "is created: what it names must be imported by then, at module level and not only "
-            "for type checkers."
-        ) from exc
-
-
-def _split(where: str, hint: Any) -> tuple[Any, Source, list[Any]]:
-    """Return the type without its source, the source, and what else the hint was annotated with."""
+def _split(where: str, hint: Any) -> tuple[Any, Source]:
+    """Return the type without its source, and the source."""
     if get_origin(hint) is not Annotated:
         nested = [arg for arg in get_args(hint) if get_origin(arg) is Annotated]
         if any(isinstance(item, Source) for arg in nested for item in get_args(arg)[1:]):
             raise ImproperlyConfigured(
                 f"{where}: the source goes outside, as in Query[str | None], not Query[str] | None."
             )
-        return hint, PathSource(), []
+        return hint, PathSource()
     type_, *metadata = get_args(hint)
     sources = [item for item in metadata if isinstance(item, Source)]
     if len(sources) > 1:
         names = " and ".join(source.location for source in sources)
         raise ImproperlyConfigured(f"{where}: one source, not several ({names}).")
     others = [item for item in metadata if not isinstance(item, Source)]
-    source = sources[0] if sources else PathSource()
-    return Annotated[(type_, *others)] if others else type_, source, others
+    type_ = Annotated[(type_, *others)] if others else type_
+    return type_, sources[0].for_type(type_) if sources else PathSource()
 
 
-def _alias(metadata: list[Any]) -> str | None:
-    for item in metadata:
-        if isinstance(item, FieldInfo) and isinstance(item.validation_alias, str):
-            return item.validation_alias
-    return None
+def _require_validator(where: str, type_: Any, source: Source) -> None:
+    try:
+        _adapter(type_, source)
+    except PydanticUserError as exc:
+        raise ImproperlyConfigured(
+            f"{where}: pydantic cannot validate {type_!r}: {exc.message}"
+        ) from exc
 
 
-def _arms(hint: Any) -> Iterator[Any]:
-    """Yield the plain types that `hint` allows, through aliases, Annotated and unions."""
-    if hasattr(hint, "__value__"):  # a ``type X = ...`` statement
-        yield from _arms(hint.__value__)
-    elif get_origin(hint) is Annotated:
-        yield from _arms(get_args(hint)[0])
-    elif get_origin(hint) in (Union, UnionType):
-        for arm in get_args(hint):
-            yield from _arms(arm)
-    elif hint is not type(None):
-        yield hint
+def _adapter(type_: Any, source: Source) -> TypeAdapter[Any]:
+    # Models and their like have a configuration of their own.
+    config = None if is_structure(type_) else _config(source)
+    with warnings.catch_warnings():
+        # An alias in Annotated[..., Field(alias=...)] is ours to read, and no mistake.
+        warnings.simplefilter("ignore", UnsupportedFieldAttributeWarning)
+        return TypeAdapter(type_, config=config)
 
 
-def _models(hint: Any) -> Iterator[type[BaseModel]]:
-    arms = list(_arms(hint))
-    if all(isinstance(arm, type) and issubclass(arm, BaseModel) for arm in arms):
-        yield from arms
+def _config(source: Source) -> ConfigDict:
+    """Return how the types of a source are validated; Django's files are none of pydantic's."""
+    return ConfigDict(arbitrary_types_allowed=isinstance(source, FileSource))
 
 
-def _is_list(hint: Any) -> bool:
-    for arm in _arms(hint):
-        plain = get_origin(arm) or arm
-        if (
-            isinstance(plain, type)
-            and issubclass(plain, Iterable)
-            and not issubclass(plain, (str, bytes, Mapping, BaseModel))
-        ):
-            return True
-    return False
+# From parameters to what is read in one go
 
 
-def _multiple_name(alias: str, type_: Any) -> frozenset[str]:
-    return frozenset({alias} if _is_list(type_) else ())
+def _group(parameters: Iterable[_Parameter]) -> Iterator[Group]:
+    fields: dict[type[Source], list[_Parameter]] = {}
+    for parameter in parameters:
+        if parameter.whole:
+            yield _whole(parameter)
+        else:
+            fields.setdefault(type(parameter.source), []).append(parameter)
+    for of_source in fields.values():
+        yield _fields(of_source)
 
 
-def _multiple_names(models: Iterable[type[BaseModel]]) -> frozenset[str]:
-    return frozenset(
-        name
-        for model in models
-        for field_name, field in model.model_fields.items()
-        if _is_list(field.annotation)
-        for name in (field_name, *_aliases(field))
+def _whole(parameter: _Parameter) -> Group:
+    stream = isinstance(parameter.source, BodyStreamSource)
+    return Group(
+        source=parameter.source,
+        schema=Schema(
+            adapter=_adapter(Any if stream else parameter.type, parameter.source),
+            fields=dict(fields_of(parameter.type)),
+            whole=True,
+        ),
+        name=parameter.name,
+        required=parameter.required,
     )
 
 
-def _aliases(field: FieldInfo) -> Iterator[str]:
-    alias = field.validation_alias
-    for choice in alias.choices if isinstance(alias, AliasChoices) else [alias]:
-        if isinstance(choice, str):
-            yield choice
-        elif isinstance(choice, AliasPath) and isinstance(choice.path[0], str):
-            yield choice.path[0]
+def _fields(parameters: list[_Parameter]) -> Group:
+    """Return the group of parameters that are fields of one source, a dictionary to pydantic."""
+    source = parameters[0].source
+    items = {
+        parameter.name: (Required if parameter.required else NotRequired)[parameter.type]
+        for parameter in parameters
+    }
+    make_dictionary: Any = TypedDict
+    dictionary = make_dictionary("Parameters", items)
+    dictionary.__pydantic_config__ = _config(source)
+    names = {
+        name: is_list(parameter.type)
+        for parameter in parameters
+        for name in names_of(parameter.name, field_info(parameter.type))
+    }
+    schema = Schema(adapter=TypeAdapter(dictionary), fields=names, whole=False)
+    return Group(source=source, schema=schema, name=None)
+
+
+def _loading(groups: Iterable[Group]) -> Iterable[Source]:
+    """Return what has to be loaded; of those that read the body in the same way, one."""
+    sources = {group.source.body or type(group.source): group.source for group in groups}
+    return [source for source in sources.values() if type(source).load is not Source.load]
+
+
+def _require_one_body(where: str, groups: Iterable[Group]) -> None:
+    """Raise `ImproperlyConfigured` if the body would have to be two things at once."""
+    reading = [group for group in groups if group.source.body]
+    kinds = {group.source.body for group in reading}
+    if len(kinds) > 1 or (len(reading) > 1 and kinds != {"form"}):
+        names = ", ".join(group.name or " and ".join(group.schema.fields) for group in reading)
+        raise ImproperlyConfigured(
+            f"{where}: there is one body, but several parameters want to read it in ways that "
+            f"exclude each other: {names}. One model, in Body[...], may have them all as fields; "
+            "Form[...] and File[...] go together."
+        )

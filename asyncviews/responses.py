@@ -1,77 +1,262 @@
-"""Errors that a client can read: problem documents as RFC 9457 defines them."""
+"""A handler's return annotation is the schema of its response: what is sent, and as what.
+
+Models, dataclasses, ``TypedDict``, lists and whatever else pydantic serializes are JSON; ``None`` is
+204; an async iterator of `ServerSentEvent` is an event stream, one of anything else JSON lines. What
+a handler returns is checked against what it declares, so that a wrong answer is an error of the
+server's and not the client's.
+"""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterator,
+    Mapping,
+)
+from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.template import Context, Engine, TemplateDoesNotExist
-from django.template.loader import get_template
-from django.utils.cache import patch_vary_headers
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
-PROBLEM_JSON = "application/problem+json"
-PROBLEM_TEMPLATE = "asyncviews/problem.html"
-_MEDIA_TYPES = [PROBLEM_JSON, "application/json", "text/html"]
-_TEMPLATES = Path(__file__).parent / "templates"
+from asyncviews.annotations import evaluate, members, signature_of
+from asyncviews.conf import problems
+from asyncviews.problems import NotAcceptable
+from asyncviews.sources import JSON
+from asyncviews.streaming import (
+    EVENT_STREAM,
+    JSON_LINES,
+    EventStreamResponse,
+    JSONLinesResponse,
+    ServerSentEvent,
+)
 
-
-class Problem(Exception):
-    """An error that is the client's to read: raise it, and `AsyncView` answers with it.
-
-    Subclasses set `status` and `title`. See RFC 9457 for what the members mean.
-    """
-
-    status = 500
-    title = ""
-
-    def __init__(
-        self,
-        detail: str = "",
-        *,
-        headers: dict[str, str] | None = None,
-        **extensions: Any,
-    ) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.headers = headers or {}
-        self.extensions = extensions
-
-    def document(self) -> dict[str, Any]:
-        """Return the members of the problem document, JSON-serializable."""
-        document: dict[str, Any] = {
-            "type": "about:blank",
-            "title": self.title or HTTPStatus(self.status).phrase,
-            "status": self.status,
-        }
-        if self.detail:
-            document["detail"] = self.detail
-        return document | self.extensions
+T = TypeVar("T")
 
 
-def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
-    """Return `problem` as JSON, or as a small page for a client that prefers HTML.
+@dataclass(frozen=True, slots=True, eq=False)  # hashable: unions want that of their members
+class Status:
+    """Annotates what is returned with its status: ``-> Annotated[Order, Status(201)]``."""
 
-    A project replaces the page with a template of its own, ``asyncviews/problem.html``.
-    """
-    document = problem.document()
-    if request.get_preferred_type(_MEDIA_TYPES) == "text/html":
-        response = HttpResponse(_render_page(document), status=problem.status)
-    else:
-        response = JsonResponse(document, status=problem.status, content_type=PROBLEM_JSON)
-    for name, value in problem.headers.items():
-        response.headers[name] = value
-    patch_vary_headers(response, ["Accept"])
-    return response
+    code: int
+    description: str = field(default="", kw_only=True)
+    """When it is so, for the documentation."""
+    headers: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """What comes in ``AsyncView.headers`` with it, each with a description."""
 
 
-def _render_page(document: dict[str, Any]) -> str:
-    context = {"problem": document}
-    try:
-        return get_template(PROBLEM_TEMPLATE).render(context)
-    except TemplateDoesNotExist:
-        # The project has no template engine that looks into applications.
-        return (
-            Engine(dirs=[str(_TEMPLATES)]).get_template(PROBLEM_TEMPLATE).render(Context(context))
+OK = Status(HTTPStatus.OK)
+NO_CONTENT = Status(HTTPStatus.NO_CONTENT)
+
+
+class UnexpectedResult(TypeError):
+    """A handler returned something else than its annotation says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a handler may return with one status."""
+
+    status: Status
+    media_type: str | None
+    """None if there is no content."""
+    adapter: TypeAdapter[Any]
+    """Of the value, or of each item of a stream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returns:
+    """What a handler may return."""
+
+    where: str
+    answers: tuple[Answer, ...]
+    is_open: bool
+    """Whether it may also return responses, of which nothing is known."""
+    undeclared: str = ""
+    """Why nothing but a response may be returned, if that is so."""
+
+    def require_acceptable(self, request: HttpRequest) -> None:
+        """Refuse what the client would not accept the answer to.
+
+        Raises:
+            NotAcceptable: see RFC 9110, section 15.5.7.
+        """
+        accept = request.META.get("HTTP_ACCEPT", "*/*")
+        if accept == "*/*" or self.is_open:
+            return
+        media_types = [answer.media_type for answer in self.answers if answer.media_type]
+        if media_types and not any(map(request.accepts, media_types)):
+            raise NotAcceptable(media_types)
+
+    def response(self, result: Any, request: HttpRequest) -> HttpResponseBase:
+        """Make a response of what the handler has returned.
+
+        Raises:
+            UnexpectedResult: it is not what the handler declares.
+        """
+        if isinstance(result, HttpResponseBase):
+            return result
+        if not self.answers:
+            raise UnexpectedResult(
+                f"{self.where} must return an HttpResponse, not {type(result).__qualname__}"
+                f"{self.undeclared or '.'}"
+            )
+        if isinstance(result, AsyncIterable):  # a QuerySet is one, too
+            return self._stream(result, request)
+        if result is None and (answer := self._without_content()):
+            response = HttpResponse(status=answer.status.code)
+            del response.headers["Content-Type"]
+            return response
+        return self._json(result)
+
+    def _without_content(self) -> Answer | None:
+        return next((answer for answer in self.answers if answer.media_type is None), None)
+
+    def _json(self, result: Any) -> HttpResponse:
+        answers = [answer for answer in self.answers if answer.media_type == JSON]
+        for answer in answers[:-1]:  # of several, the first that it is exactly
+            try:
+                answer.adapter.validate_python(result, strict=True)
+            except ValidationError:
+                continue
+            return self._content(answer, result)
+        if answers:
+            return self._content(answers[-1], result)
+        raise UnexpectedResult(f"{self.where} must not return a {type(result).__qualname__}.")
+
+    def _content(self, answer: Answer, result: Any) -> HttpResponse:
+        content = self._dump(answer, result)
+        return HttpResponse(content, content_type=JSON, status=answer.status.code)
+
+    def _dump(self, answer: Answer, result: Any) -> bytes:
+        try:
+            valid = answer.adapter.validate_python(result)
+            return answer.adapter.dump_json(valid, by_alias=True, warnings="error")
+        except ValidationError as exc:
+            raise self._unexpected(result, problems(exc)) from None  # it holds the values
+        except PydanticSerializationError as exc:
+            raise self._unexpected(result, "it cannot be serialized") from exc
+
+    def _unexpected(self, result: Any, reason: str) -> UnexpectedResult:
+        return UnexpectedResult(
+            f"{self.where} returned a {type(result).__qualname__} that is not what it declares: "
+            f"{reason}."
         )
+
+    def _stream(self, items: AsyncIterable[Any], request: HttpRequest) -> HttpResponseBase:
+        answer = next((a for a in self.answers if a.media_type in (EVENT_STREAM, JSON_LINES)), None)
+        if answer is None:
+            raise UnexpectedResult(
+                f"{self.where} must not return an async iterator; for a list of its items use "
+                "[item async for item in ...]."
+            )
+        if request.method == "HEAD":
+            items = _nothing()
+        status = answer.status.code
+        if answer.media_type == EVENT_STREAM:
+            return EventStreamResponse(_checked(items, partial(self._event, answer)), status=status)
+        return JSONLinesResponse(items, dump=partial(self._dump, answer), status=status)
+
+    def _event(self, answer: Answer, event: Any) -> ServerSentEvent[Any]:
+        if not isinstance(event, ServerSentEvent):
+            raise self._unexpected(event, "the items are events")
+        if event.data is None or isinstance(event.data, str):
+            return event
+        return ServerSentEvent(
+            self._dump(answer, event.data).decode(),
+            event=event.event, id=event.id, retry=event.retry, comment=event.comment,
+        )  # fmt: skip
+
+
+async def _nothing() -> AsyncIterator[Any]:
+    return
+    yield
+
+
+async def _checked(items: AsyncIterable[T], check: Callable[[Any], T]) -> AsyncIterator[T]:
+    iterator = aiter(items)
+    try:
+        async for item in iterator:
+            yield check(item)
+    finally:
+        if (close := getattr(iterator, "aclose", None)) is not None:
+            await close()
+
+
+# From the annotation
+
+
+def read_returns(owner: type, handler: Callable[..., Any]) -> Returns:
+    """Return what `handler`, a method of `owner`, may return.
+
+    Raises:
+        ImproperlyConfigured: something that cannot be serialized; the message names class and method.
+    """
+    where = f"{owner.__qualname__}.{handler.__name__}()"
+    function = inspect.unwrap(handler)
+    annotation = signature_of(function).return_annotation
+    if annotation is inspect.Signature.empty:
+        hint = ": its return annotation does not say what else."
+        return Returns(where=where, answers=(), is_open=True, undeclared=hint)
+    try:
+        declared = evaluate(where, function, "return", annotation)
+    except ImproperlyConfigured as exc:
+        # Most likely a response, imported for checkers only.
+        return Returns(where=where, answers=(), is_open=True, undeclared=f": {exc}")
+    arms = list(members(declared))
+    values = [arm for arm in arms if not _is_response(arm)]
+    return Returns(
+        where=where, answers=tuple(_answers(where, values)), is_open=len(values) < len(arms)
+    )
+
+
+def _is_response(hint: Any) -> bool:
+    plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    return isinstance(plain, type) and issubclass(plain, HttpResponseBase)
+
+
+def _answers(where: str, arms: list[Any]) -> Iterator[Answer]:
+    by_kind: dict[tuple[int, str | None], tuple[Status, list[Any]]] = {}
+    for arm in arms:
+        status, type_, media_type = _read_arm(arm)
+        by_kind.setdefault((status.code, media_type), (status, []))[1].append(type_)
+    for (_, media_type), (status, types) in by_kind.items():
+        adapter = _adapter(where, Union[tuple(types)])  # noqa: UP007 - of any number
+        yield Answer(status=status, media_type=media_type, adapter=adapter)
+
+
+def _read_arm(arm: Any) -> tuple[Status, Any, str | None]:
+    """Return the status, the type of the value or of the items, and the media type."""
+    statuses: list[Status] = []
+    if get_origin(arm) is Annotated:
+        arm, *metadata = get_args(arm)
+        statuses = [item for item in metadata if isinstance(item, Status)]
+        if others := [item for item in metadata if not isinstance(item, Status)]:
+            arm = Annotated[(arm, *others)]
+    if arm in (None, type(None)):
+        return (statuses or [NO_CONTENT])[0], type(None), None
+    status = (statuses or [OK])[0]
+    if get_origin(arm) not in (AsyncIterator, AsyncIterable, AsyncGenerator):
+        return status, arm, JSON
+    item = get_args(arm)[0]
+    if (get_origin(item) or item) is ServerSentEvent:
+        return status, (*get_args(item), Any)[0], EVENT_STREAM
+    return status, item, JSON_LINES
+
+
+def _adapter(where: str, type_: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(type_)
+    except PydanticUserError as exc:
+        raise ImproperlyConfigured(
+            f"{where} returns what pydantic cannot serialize, {type_!r}: {exc.message}"
+        ) from exc

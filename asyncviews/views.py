@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from asgiref.sync import iscoroutinefunction
@@ -11,25 +14,45 @@ from django.http.response import HttpResponseBase
 from django.views import View
 
 from asyncviews.parameters import Signature, read_signature
-from asyncviews.responses import Problem, problem_response
+from asyncviews.problems import (
+    InvalidParameters,
+    MethodNotAllowed,
+    Problems,
+    answer,
+    problem_response,
+)
+from asyncviews.responses import Returns, read_returns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """What is known of a handler from its signature."""
+
+    function: Callable[..., Any]
+    signature: Signature
+    returns: Returns
 
 
 class AsyncView(View):
-    """A view whose handlers are coroutines and whose signatures say what a request carries.
+    """A view whose handlers are coroutines and whose signatures say what request and response carry.
 
     Everything else is `django.views.View`: ``as_view()``, ``setup()``, ``dispatch()``, decorators.
 
     Raises:
-        ImproperlyConfigured: when a subclass is created with a handler that is not async, or with
-            a parameter that no request can provide.
+        ImproperlyConfigured: when a subclass is created with a handler that is not async, with a
+            parameter that no request can provide, or a result that no response can carry.
     """
 
+    http_method_names = [*View.http_method_names, "query"]  # noqa: RUF012 - as in Django
     view_is_async = True
     on_disconnect: ClassVar[Literal["cancel", "finish"] | None] = None
-    """What happens when the client leaves before it has its response. By default a GET or HEAD is
-    cancelled, while other methods run to their end; a stream is then cancelled all the same."""
+    """What happens when the client leaves before it has its response. By default a safe method is
+    cancelled, while others run to their end; a stream is then cancelled all the same."""
+    problems: ClassVar[Problems] = {}
+    """Which exceptions of the handlers are which problems, before the project's ``PROBLEMS``."""
 
-    _signatures: ClassVar[dict[str, Signature]] = {}
+    handlers: ClassVar[dict[str, Handler]] = {}
+    """By method, in lower case."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -38,22 +61,31 @@ class AsyncView(View):
                 f'{cls.__qualname__}.on_disconnect must be "cancel", "finish" or None, '
                 f"not {cls.on_disconnect!r}."
             )
-        handlers = {
-            method: handler
+        functions = {
+            method: function
             for method in cls.http_method_names
-            if (handler := getattr(cls, method, None)) not in (None, View.options)
+            if (function := getattr(cls, method, None)) not in (None, View.options)
         }
-        for method, handler in handlers.items():
-            if not iscoroutinefunction(handler):
-                raise ImproperlyConfigured(
-                    f"{cls.__qualname__}.{method}() is not a coroutine function. Make it "
-                    "`async def` and run what blocks in it with `await sync_to_async(...)()`; or, "
-                    "if all of it is synchronous, subclass django.views.View. (A decorator that "
-                    "does not support async handlers has the same effect.)"
-                )
-        if "get" in handlers:
-            handlers.setdefault("head", handlers["get"])
-        cls._signatures = {name: read_signature(cls, method) for name, method in handlers.items()}
+        if "get" in functions:
+            functions.setdefault("head", functions["get"])
+        cls.handlers = {
+            method: cls._read_handler(method, function) for method, function in functions.items()
+        }
+
+    @classmethod
+    def _read_handler(cls, method: str, function: Callable[..., Any]) -> Handler:
+        if not (iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
+            raise ImproperlyConfigured(
+                f"{cls.__qualname__}.{method}() is not a coroutine function. Make it "
+                "`async def` and run what blocks in it with `await sync_to_async(...)()`; or, "
+                "if all of it is synchronous, subclass django.views.View. (A decorator that "
+                "does not support async handlers has the same effect.)"
+            )
+        return Handler(
+            function=function,
+            signature=read_signature(cls, function),
+            returns=read_returns(cls, function),
+        )
 
     def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         """Keep the request and what its URL says.
@@ -64,6 +96,8 @@ class AsyncView(View):
         self.request = request
         self.args = args
         self.kwargs = kwargs
+        self.headers: dict[str, str] = {}
+        """Header fields of the response, for the handler to set."""
 
     async def dispatch(  # type: ignore[override]
         self, request: HttpRequest, *args: Any, **kwargs: Any
@@ -77,36 +111,70 @@ class AsyncView(View):
         """Call the handler for the request's method with the arguments that its signature names.
 
         Raises:
-            InvalidParameters: the request does not fit the signature.
-            TypeError: the handler returned something that is no response.
+            Problem: the request does not fit the signature, or may not be answered.
+            UnexpectedResult: the handler returned something else than it declares.
         """
         method = (request.method or "").lower()
-        signature = self._signatures.get(method) if method in self.http_method_names else None
-        if signature is None:
-            answer: Any = self.options if method == "options" else self.http_method_not_allowed
-            allowed: HttpResponseBase = await answer(request, *args, **kwargs)
-            return allowed
+        handler = self.handlers.get(method) if method in self.http_method_names else None
+        if handler is None:
+            return await self._without_handler(method, request)
+        await self.authorize(request)
+        await self.throttle(request)
+        handler.returns.require_acceptable(request)
+        signature = handler.signature
+        for source in signature.loading:
+            await source.load(request)
         arguments = signature.arguments(request, kwargs)
-        handler = getattr(self, method, None) or self.get  # type: ignore[attr-defined]
-        response = await handler(request, *(args if signature.takes_args else ()), **arguments)
-        if not isinstance(response, HttpResponseBase):
-            raise TypeError(
-                f"{type(self).__qualname__}.{method}() must return an HttpResponse, "
-                f"not {type(response).__qualname__}."
-            )
-        return response
+        function = getattr(self, method, None) or self.get  # type: ignore[attr-defined]
+        result = function(request, *(args if signature.takes_args else ()), **arguments)
+        return await self.render(
+            await result if inspect.isawaitable(result) else result, handler.returns
+        )
+
+    async def _without_handler(self, method: str, request: HttpRequest) -> HttpResponseBase:
+        if method != "options":
+            raise MethodNotAllowed(self._allowed_methods())
+        answer: Any = self.options(request)
+        allowed: HttpResponseBase = await answer
+        return allowed
 
     def _allowed_methods(self) -> list[str]:
         # Private, read in Django 5.2 to 6.1, which ask for attributes: there may be no `head`.
-        methods = self._signatures.keys() | {"options"}
+        methods = self.handlers.keys() | {"options"}
         return [name.upper() for name in self.http_method_names if name in methods]
 
+    # For subclasses to extend
+
+    async def authorize(self, request: HttpRequest) -> None:
+        """Refuse the request, before anything else of it is read, by raising a `Problem`."""
+
+    async def throttle(self, request: HttpRequest) -> None:
+        """Refuse the request if there are too many of its kind, by raising `TooManyRequests`."""
+
+    async def render(self, result: Any, returns: Returns) -> HttpResponseBase:
+        """Make a response of what the handler has returned, as it declares.
+
+        Raises:
+            UnexpectedResult: it is something else.
+        """
+        response = returns.response(result, self.request)
+        for name, value in self.headers.items():
+            response.headers[name] = value
+        return response
+
+    async def handle_invalid(self, problem: InvalidParameters) -> HttpResponseBase:
+        """Answer a request that does not fit the handler's signature."""
+        return problem_response(self.request, problem)
+
     async def handle_exception(self, exc: Exception) -> HttpResponseBase:
-        """Answer an exception of `handle()`: a `Problem` says itself how, others are Django's.
+        """Answer an exception of `handle()`: as a problem, if it is one, or else as Django does.
 
         Raises:
             Exception: `exc`, where there is no answer to it.
         """
-        if isinstance(exc, Problem):
-            return problem_response(self.request, exc)
-        raise exc
+        if isinstance(exc, InvalidParameters):
+            return await self.handle_invalid(exc)
+        response = answer(self.request, exc, self.problems)
+        if response is None:
+            raise exc
+        return response

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from asyncviews import AsyncView, CommaSeparated, InvalidParameters, Path, Query
-from asyncviews.parameters import MAX_ERRORS, QuerySource, _query, read_signature
+from asyncviews.parameters import read_signature
+from asyncviews.sources import QuerySource, _query
 from tests.conftest import http_scope
 
 if TYPE_CHECKING:
@@ -220,8 +221,8 @@ def test_a_flood_of_errors_is_cut():
     async def handler(self, request, ids: Query[CommaSeparated[int]]): ...
 
     with pytest.raises(InvalidParameters) as caught:
-        arguments(handler, "ids=" + ",".join("x" * (MAX_ERRORS + 1)))
-    assert len(caught.value.document()["errors"]) == MAX_ERRORS
+        arguments(handler, "ids=" + ",".join("x" * (InvalidParameters.MAX_ERRORS + 1)))
+    assert len(caught.value.document()["errors"]) == InvalidParameters.MAX_ERRORS
     assert caught.value.detail == "101 parameters are invalid. The first 100 are listed."
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import weakref
-from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -88,7 +87,7 @@ class Raises(AsyncView):
 
 
 class ReturnsNoResponse(AsyncView):
-    async def get(self, request: HttpRequest) -> Any:
+    async def get(self, request: HttpRequest):
         return {"not": "yet"}
 
 

@@ -30,7 +30,7 @@ from asyncviews.background.task import (
 from asyncviews.conf import get_settings
 from asyncviews.connections import close_connections, tidy_connections
 from asyncviews.internals import ThreadSensitive, move_locals_here
-from asyncviews.responses import Problem
+from asyncviews.problems import ServiceUnavailable
 from asyncviews.threads import Lease, ThreadPool
 
 P = ParamSpec("P")
@@ -45,14 +45,11 @@ CLOCK_CHECK = 10.0
 """Seconds after which a timer for deferred tasks looks at the clock, which may have been set."""
 
 
-class BackgroundQueueFull(Problem):
+class BackgroundQueueFull(ServiceUnavailable):
     """As many background tasks run and wait as the settings allow; this one was not accepted."""
 
-    status = 503
-    title = "Service Unavailable"
-
     def __init__(self, detail: str = "Too many background tasks are waiting.") -> None:
-        super().__init__(detail, headers={"Retry-After": "5"})
+        super().__init__(detail)
 
 
 class BackgroundQueueClosed(BackgroundQueueFull):

@@ -1,0 +1,350 @@
+"""Errors that a client can read: problem documents as RFC 9457 defines them.
+
+Whatever is raised in an `AsyncView` and is no bug is answered as one. The functions at the end do
+the same for the rest of a project, as its ``handler404`` and the like.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, ClassVar, TypeAlias, TypeVar
+
+from django.core.exceptions import (
+    BadRequest,
+    ImproperlyConfigured,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http.multipartparser import MultiPartParserError
+from django.http.response import HttpResponseBase
+from django.template import Context, Engine, TemplateDoesNotExist
+from django.template.loader import get_template
+from django.utils.cache import patch_vary_headers
+from django.utils.module_loading import import_string
+from django.views import csrf, defaults
+
+from asyncviews.conf import SETTING, get_settings
+
+T = TypeVar("T")
+
+PROBLEM_JSON = "application/problem+json"
+PROBLEM_TEMPLATE = "asyncviews/problem.html"
+DOCUMENTATION = "https://asyncviews.readthedocs.io/en/latest/reference/problems.html"
+"""The page that describes the problems below, each under the name of its class."""
+
+_MEDIA_TYPES = [PROBLEM_JSON, "application/json", "text/html"]
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Problem(Exception):
+    """An error that is the client's to read: raise it, and `AsyncView` answers with it.
+
+    Subclasses set `status`, `title` and `type`. See RFC 9457 for what the members mean.
+    """
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = ""
+    """What this kind of problem is called; by default the phrase of the status."""
+    type: ClassVar[str] = "about:blank"
+    """A URI that identifies this kind of problem, and at best is a page about it."""
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        **extensions: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.extensions = extensions
+
+    def document(self) -> dict[str, Any]:
+        """Return the members of the problem document, JSON-serializable."""
+        document: dict[str, Any] = {
+            "type": self.type,
+            "title": self.title or HTTPStatus(self.status).phrase,
+            "status": self.status,
+        }
+        if self.detail:
+            document["detail"] = self.detail
+        return document | self.extensions
+
+
+class _Documented(Problem):
+    """A problem that this package's documentation has a section about."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.partition(".")[0] == __name__.partition(".")[0]:
+            cls.type = f"{DOCUMENTATION}#{cls.__name__.lower()}"
+
+
+class MalformedRequest(_Documented):
+    """What the client sent cannot be parsed: JSON that is none, a broken form."""
+
+    status = 400
+    title = "Malformed request"
+
+
+class Unauthorized(_Documented):
+    """The client has to say who it is.
+
+    Args:
+        challenge: the ``WWW-Authenticate`` header, which RFC 9110 (section 11.6.1) wants with 401.
+    """
+
+    status = 401
+    title = "Authentication required"
+
+    def __init__(self, detail: str = "", *, challenge: str = "Cookie", **extensions: Any) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": challenge}, **extensions)
+
+
+class Forbidden(_Documented):
+    """The client has said who it is, and that is not enough."""
+
+    status = 403
+    title = "Permission denied"
+
+
+class NotFound(_Documented):
+    """There is no such thing."""
+
+    status = 404
+
+
+class MethodNotAllowed(_Documented):
+    """The view has no handler for the request's method; ``Allow`` lists those that it has."""
+
+    status = 405
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        super().__init__(headers={"Allow": ", ".join(allowed)})
+
+
+class NotAcceptable(_Documented):
+    """The view answers in no media type that the client accepts."""
+
+    status = 406
+
+    def __init__(self, media_types: Iterable[str]) -> None:
+        super().__init__(f"This is answered as {' or '.join(media_types)}.")
+
+
+class ContentTooLarge(_Documented):
+    """The body, or the number of its fields or files, is over a limit of the project's settings."""
+
+    status = 413
+    title = "Content Too Large"
+
+
+class UnsupportedMediaType(_Documented):
+    """The body is in none of the media types that the handler reads; ``Accept`` lists those."""
+
+    status = 415
+
+    def __init__(self, media_types: Iterable[str]) -> None:
+        accepted = ", ".join(media_types)
+        super().__init__(f"The body must be {accepted}.", headers={"Accept": accepted})
+
+
+class InvalidParameters(_Documented):
+    """What the client sent does not fit the handler's signature: 422 with every error at once."""
+
+    status = 422
+    title = "Unprocessable Content"
+
+    MAX_ERRORS: ClassVar[int] = 100
+    """How many errors the document lists; a short query can hold thousands of bad items."""
+
+    def __init__(self, errors: list[dict[str, str]]) -> None:
+        count = f"{len(errors)} parameters are" if len(errors) > 1 else "1 parameter is"
+        listed = (
+            f" The first {self.MAX_ERRORS} are listed." if len(errors) > self.MAX_ERRORS else ""
+        )
+        super().__init__(f"{count} invalid.{listed}", errors=errors[: self.MAX_ERRORS])
+
+
+class TooManyRequests(_Documented):
+    """The client asks too often.
+
+    Args:
+        retry_after: seconds after which it may try again.
+    """
+
+    status = 429
+
+    def __init__(self, detail: str = "", *, retry_after: int) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class ServiceUnavailable(_Documented):
+    """The server cannot do it now, and may be able to later.
+
+    Args:
+        retry_after: seconds after which the client may try again.
+    """
+
+    status = 503
+
+    def __init__(self, detail: str = "", *, retry_after: int = 5) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+# Exceptions that are problems
+
+MakeProblem: TypeAlias = Callable[[Exception], Problem]
+Problems: TypeAlias = Mapping[type[Exception], "type[Problem] | MakeProblem"]
+
+DJANGOS: Mapping[type[Exception], type[Problem]] = {
+    Http404: NotFound,
+    PermissionDenied: Forbidden,
+    RequestDataTooBig: ContentTooLarge,
+    TooManyFieldsSent: ContentTooLarge,
+    TooManyFilesSent: ContentTooLarge,
+    SuspiciousOperation: MalformedRequest,
+    BadRequest: MalformedRequest,
+    MultiPartParserError: MalformedRequest,
+}
+"""What Django answers itself, with a page."""
+
+
+def problem_of(exc: Exception, problems: Problems) -> Problem | None:
+    """Return the problem that an exception is, None if it is none.
+
+    `problems` goes before the project's ``PROBLEMS``, and of the classes of the exception the most
+    special one counts.
+    """
+    if isinstance(exc, Problem):
+        return exc
+    make = _look_up(exc, {**_projects_problems(), **problems})
+    if make is None:
+        return None
+    return make() if isinstance(make, type) else make(exc)
+
+
+def _look_up(exc: Exception, table: Mapping[type[Exception], T]) -> T | None:
+    return next((table[cls] for cls in type(exc).__mro__ if cls in table), None)
+
+
+@cache
+def _projects_problems() -> Problems:
+    return {
+        _load(exception): _load(problem) for exception, problem in get_settings().problems.items()
+    }
+
+
+def _load(path: str) -> Any:
+    try:
+        return import_string(path)
+    except ImportError as exc:
+        raise ImproperlyConfigured(f'{SETTING}["PROBLEMS"]: {exc}') from exc
+
+
+@receiver(setting_changed)
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == SETTING:
+        _projects_problems.cache_clear()
+
+
+# Responses
+
+
+def answer(request: HttpRequest, exc: Exception, problems: Problems) -> HttpResponse | None:
+    """Return what answers an exception, None if that is up to Django.
+
+    So it is with a bug, and with `Http404` and the like where the client prefers Django's page.
+    """
+    problem = problem_of(exc, problems)
+    if problem is None and not prefers_html(request):
+        problem = _djangos_problem(request, exc)
+    return None if problem is None else problem_response(request, problem)
+
+
+def _djangos_problem(request: HttpRequest, exc: Exception) -> Problem | None:
+    make = _look_up(exc, DJANGOS)
+    if make is None:
+        return None
+    if isinstance(exc, SuspiciousOperation):  # as Django does, for who watches that logger
+        logger = logging.getLogger(f"django.security.{type(exc).__name__}")
+        logger.error("%s", exc, extra={"status_code": make.status, "request": request})
+    return make()
+
+
+def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
+    """Return `problem` as JSON, or as a small page for a client that prefers HTML.
+
+    A project replaces the page with a template of its own, ``asyncviews/problem.html``.
+    """
+    document = problem.document()
+    if prefers_html(request):
+        response = HttpResponse(_render_page(document), status=problem.status)
+    else:
+        response = JsonResponse(document, status=problem.status, content_type=PROBLEM_JSON)
+    for name, value in problem.headers.items():
+        response.headers[name] = value
+    patch_vary_headers(response, ["Accept"])
+    return response
+
+
+def prefers_html(request: HttpRequest) -> bool:
+    """Whether the client is a browser, going by its ``Accept`` header."""
+    return request.get_preferred_type(_MEDIA_TYPES) == "text/html"
+
+
+def _render_page(document: dict[str, Any]) -> str:
+    context = {"problem": document}
+    try:
+        return get_template(PROBLEM_TEMPLATE).render(context)
+    except TemplateDoesNotExist:
+        # The project has no template engine that looks into applications.
+        return (
+            Engine(dirs=[str(_TEMPLATES)]).get_template(PROBLEM_TEMPLATE).render(Context(context))
+        )
+
+
+# What a project's urls.py may name, so that what no view answers is a problem, too. A browser gets
+# Django's page.
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Answer a malformed request, as ``handler400``."""
+    make = _look_up(exception, DJANGOS) or MalformedRequest
+    return _for_programs(request, make()) or defaults.bad_request(request, exception)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Answer `PermissionDenied`, as ``handler403``."""
+    return _for_programs(request, Forbidden()) or defaults.permission_denied(request, exception)
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Answer a path that no view serves, and `Http404`, as ``handler404``."""
+    return _for_programs(request, NotFound()) or defaults.page_not_found(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    """Answer what failed, as ``handler500``."""
+    return _for_programs(request, Problem()) or defaults.server_error(request)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
+    """Answer a request without a CSRF token, as ``CSRF_FAILURE_VIEW``."""
+    problem = Forbidden("The CSRF token is missing or wrong.")
+    return _for_programs(request, problem) or csrf.csrf_failure(request, reason)
+
+
+def _for_programs(request: HttpRequest, problem: Problem) -> HttpResponse | None:
+    return None if prefers_html(request) else problem_response(request, problem)

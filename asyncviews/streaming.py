@@ -1,0 +1,202 @@
+"""Responses that go on: server-sent events, and JSON lines.
+
+Both take an async iterator, ask it for the next item only when the client has room for it, and end it
+when the client leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from django.http import StreamingHttpResponse
+from pydantic_core import to_json
+
+T = TypeVar("T")
+
+EVENT_STREAM = "text/event-stream"
+JSON_LINES = "application/jsonl"
+KEEP_ALIVE = 15.0
+"""Seconds without an event after which a comment is sent, so that nobody in between hangs up."""
+
+logger = logging.getLogger("asyncviews.streaming")
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+@dataclass(frozen=True)  # with slots, too, ServerSentEvent[int](1) would fail on Python 3.11
+class ServerSentEvent(Generic[T]):
+    """One event of an event stream, as the HTML standard defines it (section 9.2).
+
+    Raises:
+        ValueError: a field that could not be told from the rest of the stream.
+    """
+
+    data: T | None = None
+    """A string is sent as it is, anything else as JSON. Without data, no browser hears the event."""
+    event: str | None = field(default=None, kw_only=True)
+    """Its type; browsers call an event without one "message"."""
+    id: str | None = field(default=None, kw_only=True)
+    """What the client sends as ``Last-Event-ID`` when it connects again."""
+    retry: int | None = field(default=None, kw_only=True)
+    """Milliseconds after which a client that has lost the connection tries again."""
+    comment: str | None = field(default=None, kw_only=True)
+    """What no client hears."""
+
+    def __post_init__(self) -> None:
+        for name in ("event", "id"):
+            if re.search(r"[\r\n\0]", getattr(self, name) or ""):
+                raise ValueError(f"The {name} of an event is one line, without NUL.")
+        if self.retry is not None and self.retry < 0:
+            raise ValueError("The retry of an event is not negative.")
+
+    def encode(self) -> bytes:
+        """Return what is sent."""
+        data = self.data if isinstance(self.data, str) or self.data is None else to_json(self.data)
+        fields = {
+            "": self.comment,
+            "event": self.event,
+            "id": self.id,
+            "retry": self.retry,
+            "data": data.decode() if isinstance(data, bytes) else data,
+        }
+        lines = [
+            f"{name}: {line}\n"
+            for name, value in fields.items()
+            if value is not None
+            for line in _LINE_END.split(str(value))
+        ]
+        return ("".join(lines) + "\n").encode()
+
+
+_STILL_THERE = ServerSentEvent[Any](comment="keep-alive").encode()
+
+
+class EventStreamResponse(StreamingHttpResponse):
+    """A response that sends events as they come, and comments while none come."""
+
+    def __init__(
+        self,
+        events: AsyncIterable[ServerSentEvent[Any]],
+        *,
+        keep_alive: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Respond with `events`, and a comment after `keep_alive` seconds without one."""
+        super().__init__(
+            _Events(events, KEEP_ALIVE if keep_alive is None else keep_alive),
+            content_type=EVENT_STREAM,
+            **kwargs,
+        )
+        self.headers.setdefault("Cache-Control", "no-store")
+        self.headers.setdefault("X-Accel-Buffering", "no")  # nginx would collect events
+
+    def has_header(self, header: str) -> bool:
+        """Tell `GZipMiddleware` that this is encoded already: it would keep events in its buffer."""
+        return header.lower() == "content-encoding" or super().has_header(header)
+
+    __contains__ = has_header
+
+
+class JSONLinesResponse(StreamingHttpResponse):
+    """A response of one JSON document a line."""
+
+    def __init__(
+        self,
+        items: AsyncIterable[T],
+        *,
+        dump: Callable[[T], bytes] = to_json,
+        **kwargs: Any,
+    ) -> None:
+        """Respond with `items`, each of which `dump` makes JSON."""
+        super().__init__(_Lines(items, dump), content_type=JSON_LINES, **kwargs)
+
+
+class _Lines(Generic[T]):
+    """The lines of `items`. Django calls `close()`, in whatever thread, when the response ends."""
+
+    def __init__(self, items: AsyncIterable[T], dump: Callable[[T], bytes]) -> None:
+        self._items = aiter(items)
+        self._dump = dump
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self._loop = asyncio.get_running_loop()
+        return self._dump(await anext(self._items)) + b"\n"
+
+    def close(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            asyncio.run_coroutine_threadsafe(_end(self._items), self._loop)
+
+
+class _Events:
+    """What is sent of `events`, and comments in between; closed as `_Lines` are.
+
+    The events come from a task of their own, one for all of them: what an async generator opens
+    around a ``yield``, a timeout say, must be closed in the task that opened it.
+    """
+
+    def __init__(self, events: AsyncIterable[ServerSentEvent[Any]], keep_alive: float) -> None:
+        self._events = aiter(events)
+        self._keep_alive = keep_alive
+        # One event waits while the one before it is on its way to the client.
+        self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(1)
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._task is None:
+            self._task = asyncio.create_task(self._read())
+        try:
+            async with asyncio.timeout(self._keep_alive):
+                found = await self._queue.get()
+        except TimeoutError:
+            return _STILL_THERE
+        if isinstance(found, bytes):
+            return found
+        raise found or StopAsyncIteration
+
+    async def _read(self) -> None:
+        end: Exception | None = None
+        try:
+            async for event in self._events:
+                await self._queue.put(event.encode())
+        except Exception as exc:
+            if self._closed:
+                raise
+            end = exc
+        finally:
+            await _end(self._events)
+        await self._queue.put(end)
+
+    def close(self) -> None:
+        self._closed = True
+        task = self._task
+        if task is None or task.done():
+            return
+        task.add_done_callback(_report)
+        loop = task.get_loop()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(task.cancel)
+
+
+async def _end(items: AsyncIterator[Any]) -> None:
+    """End an async generator, if it is one, where it stands."""
+    close = getattr(items, "aclose", None)
+    if close is not None:
+        await close()
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("An event stream failed at its end.", exc_info=error)
