@@ -9,6 +9,7 @@ DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memor
 INSTALLED_APPS = [
     "asyncviews",
     "asyncviews.durable",
+    "demo_site",
     "django.contrib.admin.apps.SimpleAdminConfig",  # registers only what a test imports
     "django.contrib.auth",
     "django.contrib.contenttypes",
