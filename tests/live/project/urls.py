@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
-from asyncviews import AsyncView, BackgroundTaskMixin
+from asyncviews import AsyncView, BackgroundTaskMixin, Body, Header, Query, ServerSentEvent
 
 from . import resources
 
@@ -40,6 +40,33 @@ class Stream(AsyncView):
         while True:
             yield "data: tick\n\n"
             await asyncio.sleep(0.1)
+
+
+class Events(AsyncView):
+    """Events without end, each as long as it is asked for, and a note for each."""
+
+    async def get(
+        self,
+        request: HttpRequest,
+        size: Query[int] = 1,
+        pause: Query[float] = 0.0,
+        last_event_id: Header[int] = 0,
+    ) -> AsyncIterator[ServerSentEvent[str]]:
+        number = last_event_id
+        try:
+            while True:
+                number += 1
+                resources.note("event")
+                yield ServerSentEvent("x" * size, id=str(number))
+                await asyncio.sleep(pause)
+        finally:
+            resources.note("ended")
+
+
+class Upload(AsyncView):
+    async def put(self, request: HttpRequest, body: Body[AsyncIterator[bytes]]) -> int:
+        resources.note("called")
+        return sum([len(chunk) async for chunk in body])
 
 
 class Start(BackgroundTaskMixin, AsyncView):
@@ -87,5 +114,7 @@ urlpatterns = [
     path("sync_sleep/", sync_sleep),
     path("block/", Block.as_view()),
     path("stream/", Stream.as_view()),
+    path("events/", Events.as_view()),
+    path("upload/", Upload.as_view()),
     path("start/<str:name>/", Start.as_view()),
 ]
