@@ -311,15 +311,16 @@ import json
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.core import mail
+from django.core.cache import cache
 from django.core.management import call_command
 from django.db.models.signals import post_save
 from django.test import (
-    AsyncRequestFactory, LiveServerTestCase, TransactionTestCase, override_settings,
+    AsyncClient, AsyncRequestFactory, LiveServerTestCase, TransactionTestCase, override_settings,
 )
 
 from asyncviews import ResourceNotOpen, add_background_task
 from asyncviews.asgi import lifespan
-from project import cooking, mails, meats, orders, resources, shopping, signals, views, visits
+from project import api, cooking, mails, meats, orders, resources, shopping, signals, views, visits
 
 post_save.disconnect(signals.welcome_new_user, sender=User)
 BUTCHER = override_settings(ASYNCVIEWS={"RESOURCES": ["project.resources.butcher"]})
@@ -377,6 +378,54 @@ class GuideTests(TransactionTestCase):
             await meats.Meats.as_view()(self.factory.get("/"))
 
 
+@override_settings(ROOT_URLCONF="project.api")
+class ApiTests(TransactionTestCase):
+    def setUp(self):
+        cache.clear()
+
+    async def put(self, pk, name, **headers):
+        body = json.dumps({"name": name})
+        return await self.async_client.put(
+            f"/tables/{pk}/", body, content_type="application/json", headers=headers
+        )
+
+    async def test_tables(self):
+        client = self.async_client
+        new = {"name": "by the window"}
+        created = await client.post("/tables/", new, content_type="application/json")
+        self.assertEqual(created.status_code, 201)
+        table = created.json()
+        self.assertEqual(created["Location"], f"/tables/{table['id']}/")
+        again = await client.post("/tables/", new, content_type="application/json")
+        self.assertEqual((again.status_code, again.json()["title"]), (409, "The name is taken"))
+        self.assertEqual((await client.get("/tables/?q=WINDOW")).json(), [table])
+        shown = await client.get(created["Location"])
+        self.assertEqual((shown["ETag"], shown.json()), ('"0"', table))
+        unchanged = await client.get(created["Location"], headers={"if-none-match": '"0"'})
+        self.assertEqual(unchanged.status_code, 304)
+        changed = await self.put(table["id"], "outside", **{"if-match": '"0"'})
+        self.assertEqual(changed.json()["name"], "outside")
+        late = await self.put(table["id"], "inside", **{"if-match": '"0"'})
+        self.assertEqual(late.status_code, 412)
+        self.assertEqual((await client.delete(created["Location"])).status_code, 204)
+        gone = await client.get(created["Location"])
+        self.assertEqual((gone.status_code, gone.json()["status"]), (404, 404))
+
+    async def test_a_client_that_asks_too_often(self):
+        for _ in range(100):
+            await self.async_client.get("/tables/")
+        response = await self.async_client.get("/tables/")
+        self.assertEqual((response.status_code, response["Retry-After"]), (429, "60"))
+
+    async def test_guests_and_a_webhook(self):
+        response = await self.async_client.get("/guests/", headers={"last-event-id": "2"})
+        self.assertEqual([e async for e in response.streaming_content], [b"id: 3\\ndata: 3\\n\\n"])
+        client = AsyncClient(enforce_csrf_checks=True)
+        self.assertEqual((await client.post("/webhook/")).status_code, 401)
+        token = {"authorization": "Bearer secret"}
+        self.assertEqual((await client.post("/webhook/", headers=token)).status_code, 202)
+
+
 class CommandTests(LiveServerTestCase):
     def test_a_command_awaits_its_tasks(self):
         url = f"{self.live_server_url}/guests/"
@@ -400,7 +449,7 @@ def test_the_guides_show_a_project_that_works(tmp_path: Path) -> None:
     (tmp_path / "project/settings.py").write_text(HOW_TO_SETTINGS)
     (tmp_path / "project/test_guides.py").write_text(HOW_TO_TESTS)
     test = ["python", "-W", "error", "-m", "django", "test", "--settings", "project.settings"]
-    assert_shows(run(test, tmp_path), "Found 13 test(s).\nOK")
+    assert_shows(run(test, tmp_path), "Found 16 test(s).\nOK")
 
 
 # What can be compared or tried right here.
