@@ -95,7 +95,7 @@ def fields_of(hint: Any) -> Iterator[tuple[str, bool]]:
             hints = get_type_hints(structure, include_extras=True)
             fields = {name: (hint, field_info(hint)) for name, hint in hints.items()}
         for field_name, (annotation, info) in fields.items():
-            for name in {field_name, *names_of(field_name, info)}:
+            for name in dict.fromkeys((field_name, *names_of(field_name, info))):
                 yield name, is_list(annotation)
 
 

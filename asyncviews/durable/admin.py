@@ -10,8 +10,8 @@ from django.utils.translation import ngettext
 
 from asyncviews.background import BackgroundTask
 from asyncviews.durable import store, worker
-from asyncviews.durable.backend import to_result
 from asyncviews.durable.models import StoredTask
+from asyncviews.durable.results import to_result
 
 
 @admin.register(StoredTask)

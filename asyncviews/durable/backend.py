@@ -11,42 +11,21 @@ from django.apps import apps
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
-from django.utils.module_loading import import_string
-from pydantic import Field
 
-from asyncviews.background.policy import Seconds
+from asyncviews.durable.options import DurableOptions
+from asyncviews.durable.results import import_task, to_result
 from asyncviews.tasks.compat import (
     BaseTaskBackend,
     InvalidTask,
     Task,
-    TaskError,
-    TaskResult,
     TaskResultDoesNotExist,
-    TaskResultStatus,
     signals,
 )
-from asyncviews.tasks.enqueued import Result, new_result, update
-from asyncviews.tasks.options import Options, parse
+from asyncviews.tasks.enqueued import Result, new_result
+from asyncviews.tasks.options import parse
 
 if TYPE_CHECKING:
-    from asyncviews.durable.models import StoredTask
     from asyncviews.durable.worker import DurableWorker
-
-
-class DurableOptions(Options):
-    """``OPTIONS`` of a `DurableBackend`."""
-
-    lease: float = Field(default=30.0, ge=0.5)
-    """Seconds within which another process takes over what a killed one held."""
-
-    poll_interval: Seconds = 1.0
-    """Seconds between two looks for tasks that other processes have enqueued."""
-
-    history_age: Seconds = 7 * 24 * 3600.0
-    """Seconds for which results are kept."""
-
-    max_interruptions: int = Field(default=5, ge=1)
-    """How many processes may end while they run a task before it has failed."""
 
 
 class DurableBackend(BaseTaskBackend):
@@ -137,7 +116,7 @@ class DurableBackend(BaseTaskBackend):
         from asyncviews.durable.worker import DurableWorker
 
         self._require_app()
-        worker = DurableWorker(self.alias, self.queues, self.durable_options)
+        worker = DurableWorker(self.alias, self.queues, self.durable_options, sender=type(self))
         await asyncio.to_thread(worker.start)
         return worker
 
@@ -154,44 +133,3 @@ class DurableBackend(BaseTaskBackend):
                 f'TASKS["{self.alias}"]: DurableBackend needs "asyncviews.durable" in '
                 "INSTALLED_APPS, and then `python manage.py migrate`."
             )
-
-
-def to_result(stored: StoredTask) -> Result:
-    """Return a row as ``django.tasks`` knows it.
-
-    Raises:
-        ImportError, InvalidTask: the project has no such task any more.
-    """
-    result: Result = TaskResult(
-        task=import_task(stored.task_path).using(
-            priority=stored.priority,
-            queue_name=stored.queue_name,
-            run_after=stored.run_after,
-            backend=stored.backend,
-        ),
-        id=stored.id,
-        status=TaskResultStatus[stored.status],
-        enqueued_at=stored.enqueued_at,
-        started_at=stored.started_at,
-        last_attempted_at=stored.last_attempted_at,
-        finished_at=stored.finished_at,
-        args=stored.args,
-        kwargs=stored.kwargs,
-        backend=stored.backend,
-        errors=[TaskError(**error) for error in stored.errors],
-        worker_ids=list(stored.worker_ids),
-    )
-    update(result, _return_value=stored.return_value)
-    return result
-
-
-def import_task(path: str) -> Task[..., Any]:
-    """Return the task that a row names.
-
-    Raises:
-        ImportError: there is none.
-    """
-    task = import_string(path)
-    if not isinstance(task, Task):
-        raise ImportError(f"{path} is not a task.")  # noqa: TRY004 - as if it were gone
-    return task

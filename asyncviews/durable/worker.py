@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter, deque
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DataError, connections
@@ -19,12 +19,11 @@ from asyncviews.background import BackgroundQueueFull, State, runner
 from asyncviews.conf import get_settings
 from asyncviews.durable import store
 from asyncviews.durable.models import Status, StoredTask
+from asyncviews.durable.options import DurableOptions
+from asyncviews.durable.results import to_result
 from asyncviews.durable.store import Outcome
 from asyncviews.tasks.compat import TaskError
 from asyncviews.tasks.enqueued import EnqueuedTask, Result, error_of, new_worker_id
-
-if TYPE_CHECKING:
-    from asyncviews.durable.backend import DurableOptions
 
 logger = logging.getLogger("asyncviews.durable")
 
@@ -52,9 +51,7 @@ class DurableTask(EnqueuedTask):
     __slots__ = ("_worker",)
 
     def __init__(self, result: Result, worker: DurableWorker) -> None:
-        from asyncviews.durable.backend import DurableBackend
-
-        super().__init__(result, worker.options, DurableBackend, worker_id=worker.id)
+        super().__init__(result, worker.options, worker.sender, worker_id=worker.id)
         self._worker = worker
 
     def is_final(self) -> bool:
@@ -79,9 +76,13 @@ class DurableTask(EnqueuedTask):
 class DurableWorker:
     """Runs the tasks of one `DurableBackend` in this process, as many as its runner has room for."""
 
-    def __init__(self, alias: str, queues: set[str], options: DurableOptions) -> None:
+    def __init__(
+        self, alias: str, queues: set[str], options: DurableOptions, *, sender: type
+    ) -> None:
         self.alias = alias
         self.options = options
+        self.sender = sender
+        """Of the signals: the backend's class."""
         self.id = new_worker_id()
         self._queues = queues
         self._live: dict[str, DurableTask] = {}
@@ -290,8 +291,6 @@ class DurableWorker:
         return [path for path, count in live.items() if count >= limits[path]]
 
     def _hand_over(self, stored: StoredTask) -> None:
-        from asyncviews.durable.backend import to_result
-
         try:
             if stored.cancel_requested:
                 raise asyncio.CancelledError  # noqa: TRY301 - it ended its last process meanwhile

@@ -17,8 +17,8 @@ from django.utils import timezone
 from asyncviews.asgi import StartupFailed, lifespan
 from asyncviews.background import runner
 from asyncviews.durable import store, worker
-from asyncviews.durable.backend import DurableOptions
 from asyncviews.durable.models import Status, StoredTask, Worker
+from asyncviews.durable.options import DurableOptions
 from asyncviews.durable.worker import DurableWorker
 from asyncviews.tasks.compat import (
     InvalidTask,
@@ -211,7 +211,7 @@ def another(settings, **options) -> DurableWorker:
     """A worker like that of another process. This one's runner runs its tasks."""
     configure(settings, **options)
     backend = task_backends["default"]
-    return DurableWorker("default", backend.queues, backend.durable_options)
+    return DurableWorker("default", backend.queues, backend.durable_options, sender=type(backend))
 
 
 async def test_two_workers_never_run_a_task_twice(database, settings):

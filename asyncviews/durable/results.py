@@ -1,0 +1,54 @@
+"""From the rows of the database to what ``django.tasks`` knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.utils.module_loading import import_string
+
+from asyncviews.tasks.compat import Task, TaskError, TaskResult, TaskResultStatus
+from asyncviews.tasks.enqueued import Result, update
+
+if TYPE_CHECKING:
+    from asyncviews.durable.models import StoredTask
+
+
+def to_result(stored: StoredTask) -> Result:
+    """Return a row as ``django.tasks`` knows it.
+
+    Raises:
+        ImportError, InvalidTask: the project has no such task any more.
+    """
+    result: Result = TaskResult(
+        task=import_task(stored.task_path).using(
+            priority=stored.priority,
+            queue_name=stored.queue_name,
+            run_after=stored.run_after,
+            backend=stored.backend,
+        ),
+        id=stored.id,
+        status=TaskResultStatus[stored.status],
+        enqueued_at=stored.enqueued_at,
+        started_at=stored.started_at,
+        last_attempted_at=stored.last_attempted_at,
+        finished_at=stored.finished_at,
+        args=stored.args,
+        kwargs=stored.kwargs,
+        backend=stored.backend,
+        errors=[TaskError(**error) for error in stored.errors],
+        worker_ids=list(stored.worker_ids),
+    )
+    update(result, _return_value=stored.return_value)
+    return result
+
+
+def import_task(path: str) -> Task[..., Any]:
+    """Return the task that a row names.
+
+    Raises:
+        ImportError: there is none.
+    """
+    task = import_string(path)
+    if not isinstance(task, Task):
+        raise ImportError(f"{path} is not a task.")  # noqa: TRY004 - as if it were gone
+    return task
