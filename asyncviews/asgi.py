@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from asyncviews.background import runner
 from asyncviews.conf import get_settings
+from asyncviews.diagnosis import watched
 from asyncviews.handler import HTTPHandler, InFlight, Receive, Scope, Send, request_threads
 from asyncviews.resources import load
 
@@ -39,7 +40,8 @@ async def lifespan(in_flight: InFlight | None = None) -> AsyncIterator[None]:
         StartupFailed: a resource could not be opened, or a backend of tasks cannot work; what was
             opened before it is closed again.
     """
-    with runner.attached(asyncio.get_running_loop()):
+    loop = asyncio.get_running_loop()
+    with watched(loop), runner.attached(loop):
         async with AsyncExitStack() as stack:
             for path in get_settings().resources:
                 try:
@@ -73,7 +75,12 @@ async def _drain(in_flight: InFlight | None) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + get_settings().drain_timeout
     for request in await in_flight.wait(deadline - loop.time()) if in_flight else []:
-        logger.error("The request %s is cut off: the process is shutting down.", request)
+        method, _, path = request.partition(" ")
+        logger.error(
+            "The request %s is cut off: the process is shutting down.",
+            request,
+            extra={"request_method": method, "request_path": path},
+        )
     await runner.drain(max(0.0, deadline - loop.time()))
     request_threads.retire(timeout=0)
 

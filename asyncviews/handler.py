@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from functools import partial
 from io import BytesIO
 from typing import Any, cast
@@ -47,6 +47,12 @@ request_threads = ThreadPool(
 
 _lease: ContextVar[Lease | None] = ContextVar("asyncviews_lease", default=None)
 _disconnect: ContextVar[_Disconnect | None] = ContextVar("asyncviews_disconnect", default=None)
+
+
+def request_in(context: Context) -> HttpRequest | None:
+    """Return the request that is being answered where `context` is the current one."""
+    disconnect = context.get(_disconnect)
+    return disconnect.request if disconnect else None
 
 
 class HTTPHandler(asgi.ASGIHandler):
@@ -178,7 +184,7 @@ class _Disconnect:
         self, handler: asgi.ASGIHandler, request: asgi.ASGIRequest, receive: Receive
     ) -> None:
         self._handler = handler
-        self._request = request
+        self.request = request
         self._receive = receive
         self._listener: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
@@ -221,7 +227,7 @@ class _Disconnect:
 
     def end_by_policy(self) -> None:
         """End the request if its client has left, as soon as it is known whose policy counts."""
-        if self.heard and _ends_with_client(self._request, self.response):
+        if self.heard and _ends_with_client(self.request, self.response):
             self._end(RequestAborted())
 
     def _end(self, failure: BaseException) -> None:

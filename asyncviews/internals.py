@@ -1,4 +1,4 @@
-"""What is private to Django and asgiref, and the versions in which it was read.
+"""What is private to Django, asgiref and asyncio, and the versions in which it was read.
 
 In a version of Django that is not among them, everything here answers so that Django's own way is
 taken.
@@ -7,12 +7,14 @@ taken.
 # ruff: noqa: SLF001 - this is the place for it
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from contextvars import Context
 from functools import cache
 from io import SEEK_END, BytesIO
+from types import FrameType
 from typing import Any
 
 import django
@@ -97,6 +99,23 @@ def hears_only(signal: Signal, receivers: tuple[Callable[..., Any], ...]) -> boo
     """Whether no other receivers are connected to a signal than these, which hear every sender."""
     known = {(id(receiver), id(None)) for receiver in receivers}
     return IS_CHECKED and all(entry[0] in known for entry in signal.receivers)
+
+
+def runs_callback(frame: FrameType) -> bool:
+    """Whether in this frame asyncio's event loop, and no other, runs one callback."""
+    return frame.f_code is asyncio.Handle._run.__code__
+
+
+def callback_context(loop: asyncio.AbstractEventLoop, handle: FrameType | None) -> Context | None:
+    """Return the context of what an event loop runs now, asked from another thread.
+
+    `handle` is the frame that `runs_callback()`; ``Handle._context`` was read in CPython 3.11 to
+    3.14. Other loops run a task whose context is known from Python 3.12 on.
+    """
+    if handle is not None:
+        return getattr(handle.f_locals.get("self"), "_context", None)
+    get_context = getattr(asyncio.current_task(loop), "get_context", None)
+    return get_context() if get_context else None
 
 
 def is_in_memory(stream: Any) -> bool:

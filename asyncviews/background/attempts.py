@@ -75,7 +75,7 @@ def _reporting(task: BackgroundTask[Any], decide: Decide) -> Decide:
         if again is not False and task.attempts < task.policy.attempts:
             logger.warning(
                 "Background task %s failed at attempt %s of %s and is tried again: %r",
-                task, task.attempts, task.policy.attempts, exc,
+                task, task.attempts, task.policy.attempts, exc, extra=task.log_fields(),
             )  # fmt: skip
         return again
 

@@ -241,7 +241,11 @@ class Runner:
             task.cancel()
         await self._wait(CANCEL_GRACE, lambda task: True)
         for task in self.unfinished():
-            logger.error("Background task %s does not stop; it ends with the process.", task)
+            logger.error(
+                "Background task %s does not stop; it ends with the process.",
+                task,
+                extra=task.log_fields(),
+            )
         self.threads.retire(timeout=0)
 
     def log_unfinished(self) -> None:
@@ -383,9 +387,10 @@ class Runner:
                 "Background task %s timed out. Its thread cannot be stopped and goes on; of %s "
                 "threads %s are stuck.",
                 task, get_settings().background_threads, len(self._stuck),
+                extra=task.log_fields(),
             )  # fmt: skip
         else:
-            logger.error("Background task %s timed out. %s", task, exc)
+            logger.error("Background task %s timed out. %s", task, exc, extra=task.log_fields())
 
     # How it ends
 
@@ -431,7 +436,9 @@ class Runner:
         try:
             task.on_end()
         except Exception:
-            logger.exception("The end of background task %s could not be told.", task)
+            logger.exception(
+                "The end of background task %s could not be told.", task, extra=task.log_fields()
+            )
         task.let_go()
 
     def _check_ended(self, task: BackgroundTask[Any], running: asyncio.Task[None]) -> None:
@@ -440,7 +447,11 @@ class Runner:
 
     def _stop(self, task: BackgroundTask[Any], exc: asyncio.CancelledError) -> None:
         if not task._cancel_requested:
-            logger.error("Background task %s is cut off: its event loop ends.", task)
+            logger.error(
+                "Background task %s is cut off: its event loop ends.",
+                task,
+                extra=task.log_fields(),
+            )
         self._finish(task, _stopped(task), error=exc)
 
     def _drain_at_exit(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Hashable, Mapping
 from concurrent.futures import Future
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from enum import StrEnum
 from reprlib import Repr
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -95,6 +95,11 @@ class Owner(Protocol):
 def current_task() -> BackgroundTask[Any] | None:
     """Return the background task in which this code runs, if it runs in one."""
     return _current.get()
+
+
+def task_in(context: Context) -> BackgroundTask[Any] | None:
+    """Return the background task that runs where `context` is the current one."""
+    return context.get(_current)
 
 
 def set_current_task(task: BackgroundTask[Any]) -> None:
@@ -281,6 +286,15 @@ class BackgroundTask(Generic[R]):
             for name, value in bound.items()
         )
 
+    def log_fields(self) -> dict[str, Any]:
+        """Return what log records of it carry besides their text."""
+        return {
+            "task_id": self.id,
+            "task_name": self.name,
+            "task_origin": self.origin,
+            "task_attempt": self.attempts,
+        }
+
     def __repr__(self) -> str:
         return f"<BackgroundTask {self.name} {self.id} {self._state}>"
 
@@ -318,13 +332,16 @@ class BackgroundTask(Generic[R]):
 
     def log_failure(self, exc: BaseException) -> None:
         """Log that it has raised `exc`, from where that is handled."""
-        logger.error("Background task %s failed.", self, exc_info=exc)
+        logger.error("Background task %s failed.", self, exc_info=exc, extra=self.log_fields())
 
     def log_abandoned(self) -> None:
         """Log that the process ends before it."""
         ending = "is cut off" if self._state is State.RUNNING else "never starts"
         logger.error(
-            "Background task %s %s: the process is shutting down.", self.full_text(), ending
+            "Background task %s %s: the process is shutting down.",
+            self.full_text(),
+            ending,
+            extra=self.log_fields(),
         )
 
     def full_text(self) -> str:

@@ -12,7 +12,16 @@ from pathlib import Path
 
 import django
 
-from tests.benchmarks import background, contenders, database, homes, inprocess, plot, served
+from tests.benchmarks import (
+    background,
+    contenders,
+    database,
+    homes,
+    inprocess,
+    plot,
+    served,
+    watchdog,
+)
 
 RESULTS = Path(__file__).parent / "results"
 Found = dict[str, float]
@@ -77,6 +86,17 @@ BENCHMARKS = {
         "1,000 requests at once, each of which waits one second",
         lambda quick: served.waiting(),
         unit="s",
+        scale=1,
+    ),
+    "watchdog": Benchmark(
+        "The smoke query in process, startproject's middleware, watched",
+        lambda quick: asyncio.run(watchdog.requests(rounds(quick))),
+        compared_to="no watchdog",
+    ),
+    "watchdog_idle": Benchmark(
+        "An idle event loop, watched",
+        lambda quick: asyncio.run(watchdog.idle(2 if quick else 20)),
+        unit="% of a processor",
         scale=1,
     ),
     "background": Benchmark(

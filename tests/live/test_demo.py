@@ -110,6 +110,19 @@ async def test_burning_meats_stops_the_whole_worker(demo: DemoServer) -> None:
     assert demo.steps(after=before) == ["Who doesn't love burned meats?"]
 
 
+def test_the_code_that_burns_meats_is_named_once_and_no_other(tmp_path: Path) -> None:
+    held = re.compile(r"WARNING asyncviews.diagnosis: (.*) held the event loop for .* waiting:")
+    with serving(tmp_path, DEMO_STEP_SECONDS="0.3") as server:
+        for path in ("/", "/burn_some_meats/", "/weather.json", "/burn_some_meats/", "/admin/"):
+            httpx.get(f"{server.url}{path}", timeout=20)
+        server.wait_for(held.pattern)
+        server.stop()
+        named = [match[1] for line in server.lines if (match := held.search(line))]
+        assert named == ["GET /burn_some_meats/ (demo_site.views.BurnSomeMeats)"]
+        culprit = next(n for n, line in enumerate(server.lines) if "in oversmoke" in line)
+        assert "time.sleep(" in server.lines[culprit + 1]
+
+
 @pytest.mark.parametrize(
     ("path", "text", "logged"),
     [
