@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
+    ExitStack,
     asynccontextmanager,
+    contextmanager,
     nullcontext,
 )
 
@@ -16,6 +18,7 @@ import django
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from asyncviews import telemetry
 from asyncviews.background import runner
 from asyncviews.conf import get_settings
 from asyncviews.diagnosis import watched
@@ -41,8 +44,12 @@ async def lifespan(in_flight: InFlight | None = None) -> AsyncIterator[None]:
             opened before it is closed again.
     """
     loop = asyncio.get_running_loop()
-    with watched(loop), runner.attached(loop):
+    with runner.attached(loop):
         async with AsyncExitStack() as stack:
+            try:
+                stack.enter_context(_observed(loop))
+            except ImproperlyConfigured as exc:
+                raise StartupFailed(str(exc)) from exc
             for path in get_settings().resources:
                 try:
                     await stack.enter_async_context(load(path).open())
@@ -60,6 +67,20 @@ async def lifespan(in_flight: InFlight | None = None) -> AsyncIterator[None]:
             finally:
                 stop_claiming()
                 await _drain(in_flight)
+
+
+@contextmanager
+def _observed(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Observe this process, as far as the settings say so."""
+    with ExitStack() as stack:
+        stack.enter_context(watched(loop))
+        if get_settings().telemetry:
+            telemetry.require()
+        if get_settings().metrics:
+            from asyncviews.metrics import sampled
+
+            stack.enter_context(sampled(loop))
+        yield
 
 
 def _workers() -> AbstractAsyncContextManager[Callable[[], None]]:
@@ -125,4 +146,8 @@ class ASGIHandler(HTTPHandler):
 def get_asgi_application() -> ASGIHandler:
     """Return the project's ASGI application; in ``asgi.py``, instead of Django's."""
     django.setup(set_prefix=False)
+    if get_settings().metrics:
+        from asyncviews.metrics import MeteredHandler
+
+        return MeteredHandler()
     return ASGIHandler()

@@ -60,6 +60,12 @@ class Settings(BaseModel):
     """Seconds for which code may hold the event loop before a warning names it. None is 0.1 while
     DEBUG is on, and otherwise off, as 0 is."""
 
+    metrics: bool = False
+    """Whether this process counts requests and more for Prometheus."""
+
+    telemetry: bool = False
+    """Whether background tasks are spans of OpenTelemetry."""
+
 
 @cache
 def get_settings() -> Settings:

@@ -137,6 +137,7 @@ class _Worker:
         if self.process.exitcode is None:
             self.process.kill()
             self.process.join()
+        _forget_gauges(cast("int", self.process.pid))
         return cast("int", self.process.exitcode)
 
     def tell(self, order: bytes) -> None:
@@ -144,6 +145,15 @@ class _Worker:
 
     def __str__(self) -> str:
         return f"Worker {self.process.pid}"
+
+
+def _forget_gauges(pid: int) -> None:
+    """Do as Prometheus' client demands of who has workers: their gauges end with them."""
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        with suppress(ImportError):
+            from prometheus_client import multiprocess
+
+            multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 class _Supervisor:

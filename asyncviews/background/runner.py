@@ -31,6 +31,7 @@ from asyncviews.conf import get_settings
 from asyncviews.connections import close_connections, tidy_connections
 from asyncviews.internals import ThreadSensitive, move_locals_here
 from asyncviews.problems import ServiceUnavailable
+from asyncviews.telemetry import span_of
 from asyncviews.threads import Lease, ThreadPool
 
 P = ParamSpec("P")
@@ -339,7 +340,8 @@ class Runner:
             if task._cancel_requested:
                 raise asyncio.CancelledError  # noqa: TRY301 - as if it had come now
             task.started = time.time()
-            result = await task.run(partial(until_done, task, partial(self._attempt, task)))
+            with span_of(task):
+                result = await task.run(partial(until_done, task, partial(self._attempt, task)))
         except asyncio.CancelledError as exc:
             self._stop(task, exc)
         except TaskTimedOut as exc:

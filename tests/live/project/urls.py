@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
@@ -118,3 +119,8 @@ urlpatterns = [
     path("upload/", Upload.as_view()),
     path("start/<str:name>/", Start.as_view()),
 ]
+
+if settings.ASYNCVIEWS["METRICS"]:
+    from asyncviews.metrics import Metrics
+
+    urlpatterns.append(path("metrics/", Metrics.as_view()))
