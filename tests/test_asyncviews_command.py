@@ -187,7 +187,9 @@ def test_those_of_django_are_listed_on_demand():
 def test_homes_of_background_tasks_are_listed(settings):
     settings.ASYNCVIEWS = {"MAX_RUNNING": 7}
     text = listed("background")
-    assert re.search(r"^add_background_task\(\) +in memory; 7 run, 1000 wait, 8 thr", text, re.MULTILINE)
+    assert re.search(
+        r"^add_background_task\(\) +in memory; 7 run, 1000 wait, 8 thr", text, re.MULTILINE
+    )
     backend = r"asyncviews\.tasks\.AsyncioBackend; queues: default, slow$"
     assert re.search(rf'^TASKS\["default"\] +{backend}', text, re.MULTILINE)
     del settings.TASKS
