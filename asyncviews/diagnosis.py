@@ -188,7 +188,8 @@ class Watchdog:
         place = lines[-1]
         if (place.file, place.number) not in self._known:
             self._known.add((place.file, place.number))
-            _report(lines, usage, callback.fields, ended=ended)
+            computes = usage.computing >= own / 2
+            _report(lines, usage.elapsed, callback.fields, computes=computes, ended=ended)
 
 
 def _callback_frames(frame: FrameType | None) -> tuple[list[FrameType], FrameType | None]:
@@ -242,23 +243,25 @@ def _distance(file: str) -> int:
     return 2 if file.startswith(_STDLIB) else 0
 
 
-def _report(lines: Stack, usage: Usage, fields: Mapping[str, Any], *, ended: bool) -> None:
+def _report(
+    lines: Stack, seconds: float, fields: Mapping[str, Any], *, computes: bool, ended: bool
+) -> None:
     place = lines[-1]
     logger.warning(
         "%s held the event loop for %.2f s%s, %s:\n%s\nNobody else was answered meanwhile. Await "
         "something async instead, or run it in a thread with `await sync_to_async(...)(...)`. "
         "This line is not named again.",
         _who(fields),
-        usage.elapsed,
+        seconds,
         "" if ended else " and still does",
-        "computing" if usage.computing >= usage.elapsed / 2 else "waiting",
+        "computing" if computes else "waiting",
         "\n".join(map(_quote, lines)),
         extra={
             **fields,
             "blocked_file": place.file,
             "blocked_line": place.number,
             "blocked_function": place.function,
-            "blocked_seconds": usage.elapsed,
+            "blocked_seconds": seconds,
         },
     )
 

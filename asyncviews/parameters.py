@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, NotRequired, Required, get_args, get_origin
 
 from django.core.exceptions import ImproperlyConfigured
@@ -45,6 +45,8 @@ class Group:
     name: str | None
     """The parameter that takes the whole; without one, each field is a parameter."""
     required: bool = False
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Those of parameters that are fields, by the name that requests carry; for documentation."""
 
     def arguments(self, request: HttpRequest, url_kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of the parameters; those that are missing have defaults.
@@ -174,8 +176,12 @@ class _Parameter:
     name: str
     type: Any
     source: Source
-    required: bool
+    default: Any
     whole: bool
+
+    @property
+    def required(self) -> bool:
+        return self.default is inspect.Parameter.empty
 
 
 def _read_parameter(
@@ -199,7 +205,7 @@ def _read_parameter(
         name=declared.name,
         type=type_,
         source=source,
-        required=declared.default is inspect.Parameter.empty,
+        default=declared.default,
         whole=source.body == "raw" or is_structure(type_),
     )
 
@@ -290,7 +296,12 @@ def _fields(parameters: list[_Parameter]) -> Group:
         for name in names_of(parameter.name, field_info(parameter.type))
     }
     schema = Schema(adapter=TypeAdapter(dictionary), fields=names, whole=False)
-    return Group(source=source, schema=schema, name=None)
+    defaults = {
+        next(names_of(parameter.name, field_info(parameter.type))): parameter.default
+        for parameter in parameters
+        if not parameter.required
+    }
+    return Group(source=source, schema=schema, name=None, defaults=defaults)
 
 
 def _loading(groups: Iterable[Group]) -> Iterable[Source]:

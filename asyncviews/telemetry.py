@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from asyncviews.background.task import BackgroundTask
 from asyncviews.conf import get_settings
+
+if TYPE_CHECKING:
+    from asyncviews.background.task import BackgroundTask
 
 
 def span_of(task: BackgroundTask[Any]) -> AbstractContextManager[Any]:

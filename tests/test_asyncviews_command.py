@@ -169,7 +169,7 @@ def listed(*sections: str, **options) -> str:
 def test_views_are_listed_with_methods_and_parameters():
     lines = listed("views").splitlines()
     assert lines[:6] == [
-        f"/shop/{{pk}}/  GET, HEAD, POST  {__name__}.Shop",
+        f"/shop/{{pk}}/  GET, POST, HEAD  {__name__}.Shop",
         "    GET: path pk; query [page]",
         "    POST: path pk; query meats [flavor]",
         f"/quiet/      GET, HEAD        {__name__}.Quiet",

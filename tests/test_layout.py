@@ -10,15 +10,16 @@ import asyncviews
 PACKAGE = Path(asyncviews.__file__).parent
 
 LAYERS = """
-conf connections threads annotations
-internals streaming
+conf connections threads annotations thread_usage urlconf
+internals streaming telemetry
 problems inline_rules resolving resources
 sources inline
 parameters handler background
-responses tasks
-views durable
+responses tasks middleware_costs logs
+views durable diagnosis
 asgi
-server
+metrics checks
+server apps
 workers
 management
 """.strip().splitlines()

@@ -11,11 +11,12 @@ import django
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
+from pydantic.errors import PydanticInvalidForJsonSchema
 
 from asyncviews.conf import get_settings
 from asyncviews.internals import CHECKED, IS_CHECKED
 from asyncviews.middleware_costs import cost_of_a_hop, middleware_costs
-from asyncviews.parameters import Parameter
+from asyncviews.parameters import Group
 from asyncviews.resources import load
 from asyncviews.urlconf import Route, view_path, walk
 from asyncviews.views import AsyncView
@@ -115,10 +116,12 @@ def methods(route: Route) -> str:
     view = route.view
     if view_class := route.view_class:
         known = view_class.http_method_names  # type: ignore[attr-defined]
-        answered = [name.upper() for name in known if hasattr(view_class, name)]
-        if issubclass(view_class, AsyncView) and "GET" in answered:
-            answered.insert(answered.index("GET") + 1, "HEAD")
-        answered = [name for name in dict.fromkeys(answered) if name != "OPTIONS"]
+        handlers = getattr(view_class, "handlers", ())
+        answered = [
+            name.upper()
+            for name in known
+            if (name in handlers or hasattr(view_class, name)) and name != "options"
+        ]
     else:
         answered = ["any"]
     is_async = getattr(view, "view_is_async", asyncio.iscoroutinefunction(view))
@@ -130,23 +133,36 @@ def parameters(route: Route) -> Iterator[str]:
     view_class = route.view_class
     if view_class is None or not issubclass(view_class, AsyncView):
         return
-    for method, signature in view_class._signatures.items():  # noqa: SLF001 - the package's own
-        if signature.parameters and method != "head":
+    for method, handler in view_class.handlers.items():
+        if handler.signature.groups and method != "head":
             by_location: dict[str, list[str]] = {}
-            for parameter in signature.parameters:
-                by_location.setdefault(parameter.source.location, []).extend(names(parameter))
+            groups = handler.signature.groups
+            for group in sorted(groups, key=lambda group: group.source.location != "path"):
+                by_location.setdefault(group.source.location, []).extend(names(group))
             found = "; ".join(f"{place} {' '.join(names)}" for place, names in by_location.items())
             yield f"    {method.upper()}: {found}"
 
 
-def names(parameter: Parameter) -> Iterator[str]:
-    """Yield what a parameter reads by name; in brackets what a request may leave out."""
-    required, all_names = {parameter.alias} if parameter.required else set(), [parameter.alias]
-    if parameter.whole:
-        schema = parameter.adapter.json_schema()
-        required, all_names = set(schema.get("required", ())), list(schema.get("properties", ()))
-    for name in all_names:
-        yield name if name in required else f"[{name}]"
+def names(group: Group) -> Iterator[str]:
+    """Yield what is read by name; in brackets what a request may leave out."""
+    for name, is_required in _names(group):
+        yield name if is_required else f"[{name}]"
+
+
+def _names(group: Group) -> Iterator[tuple[str, bool]]:
+    if group.name is None:
+        for name in group.schema.fields:
+            yield group.source.public_name(name), name not in group.defaults
+        return
+    try:
+        schema = group.schema.adapter.json_schema()
+    except PydanticInvalidForJsonSchema:  # it has files, say
+        schema = {}
+    required = schema.get("required", ())
+    for name in schema.get("properties", ()):
+        yield group.source.public_name(name), name in required
+    if not schema.get("properties"):
+        yield group.name, group.required
 
 
 def columns(rows: Iterable[tuple[str, ...]]) -> list[str]:
