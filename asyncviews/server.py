@@ -45,7 +45,9 @@ Signals = Mapping[signal.Signals, Action]
 STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT]
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
     STOP_SIGNALS.append(signal.SIGHUP)  # the terminal is gone; nohup has it ignored
+RESTART_SIGNAL = getattr(signal, "SIGUSR2", None)  # not on Windows
 BACKLOG = 1024  # connections that wait until they are accepted
+KEEP_ALIVE_TIMEOUT = 5.0  # seconds after which a connection without a request is closed
 STARTUP_TIMEOUT = 60.0  # seconds
 CONNECTION_GRACE = 0.5  # seconds that Hypercorn has to close connections once all is drained
 # Seconds after the deadline of a drain
@@ -90,6 +92,7 @@ def run(
 async def _serve(lifespan: Lifespan, config: Config, stop: Stop, signals: Signals) -> None:
     _handle_signals(signals)
     loop = asyncio.get_running_loop()
+    retiring = loop.create_task(_retire(config, stop))
     server = loop.create_task(
         serve_with_hypercorn(
             cast("Framework", lifespan), config, shutdown_trigger=stop.wait, mode="asgi"
@@ -97,6 +100,7 @@ async def _serve(lifespan: Lifespan, config: Config, stop: Stop, signals: Signal
     )
     server.add_done_callback(lambda _: lifespan.server_ended())
     await stop.wait()
+    retiring.cancel()
     failed = server.done()
     if lifespan.starting:
         server.cancel()
@@ -121,6 +125,14 @@ async def _serve(lifespan: Lifespan, config: Config, stop: Stop, signals: Signal
     stop.reported = True
     if lifespan.failure is not None:
         raise ServerError(lifespan.failure)
+
+
+async def _retire(config: Config, stop: Stop) -> None:
+    """Leave new connections to other processes, once that is asked."""
+    await stop.wait_retired()
+    for bind in config.bind:
+        # Hypercorn would end the idle connections, too, perhaps while a request is on its way.
+        asyncio.get_running_loop().remove_reader(int(bind.removeprefix("fd://")))
 
 
 def _check_start(server: asyncio.Task[None]) -> None:
@@ -160,9 +172,11 @@ class Stop:
         self.drain_timeout = drain_timeout
         self.exit_code = exit_code
         self.requested = False
+        self.retired = False
         self.reported = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._event = asyncio.Event()
+        self._retired = asyncio.Event()
         # Signal handlers interrupt whoever holds a lock; these queues need none.
         self._requests: SimpleQueue[None] = SimpleQueue()
         self._hurry: SimpleQueue[None] = SimpleQueue()
@@ -171,9 +185,21 @@ class Stop:
         """Ask to stop; asking again changes nothing."""
         self.requested = True
         self._requests.put(None)
+        self._tell_loop(self._event.set)
+
+    def retire(self) -> None:
+        """Ask to take no more connections, and to end each one with its next response.
+
+        Whoever asks leaves the clients `KEEP_ALIVE_TIMEOUT` seconds until the stop: then no
+        connection is cut while its next request is on the way.
+        """
+        self.retired = True
+        self._tell_loop(self._retired.set)
+
+    def _tell_loop(self, action: Action) -> None:
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._event.set)
+                self._loop.call_soon_threadsafe(action)
 
     def hurry(self) -> None:
         """Ask to end at once, without a drain."""
@@ -189,6 +215,12 @@ class Stop:
         self._loop = asyncio.get_running_loop()
         if not self.requested:
             await self._event.wait()
+
+    async def wait_retired(self) -> None:
+        """Wait until `retire()` was called, on the event loop of `wait()`."""
+        self._loop = asyncio.get_running_loop()
+        if not self.retired:
+            await self._retired.wait()
 
     def enforce(self) -> None:
         """End the process, with `exit_code`, when the time is over, or at once when told so."""
@@ -223,7 +255,10 @@ class Stop:
 
 
 class Lifespan:
-    """An application that is told of the shutdown as soon as the stop is requested."""
+    """An application that is told of the shutdown as soon as the stop is requested.
+
+    From then on its responses tell clients of HTTP/1 not to reuse the connection.
+    """
 
     def __init__(self, application: Application, stop: Stop, ready: Action) -> None:
         self._application = application
@@ -238,7 +273,19 @@ class Lifespan:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
             return self._live(scope, receive, send)
+        if scope.get("http_version", "2") < "2":
+            send = partial(self._answer, send)
         return self._application(scope, receive, send)
+
+    async def _answer(self, send: Send, message: Message) -> None:
+        """Send a message of HTTP/1; tell the client when its connection ends with the response."""
+        leaving = self._stop.retired or self._stop.requested
+        if leaving and message["type"] == "http.response.start":
+            message = {
+                **message,
+                "headers": [*message.get("headers", ()), (b"connection", b"close")],
+            }
+        await send(message)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -356,6 +403,7 @@ def configure(
     config = Config()
     config.bind = [f"fd://{sock.detach()}" for sock in sockets]
     config.backlog = BACKLOG
+    config.keep_alive_timeout = KEEP_ALIVE_TIMEOUT
     config.certfile, config.keyfile = certfile, keyfile
     config.errorlog = logging.getLogger("hypercorn.error")
     config.startup_timeout = STARTUP_TIMEOUT

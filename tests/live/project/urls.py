@@ -18,6 +18,15 @@ class Pid(AsyncView):
     async def get(self, request: HttpRequest) -> HttpResponse:
         return HttpResponse(str(os.getpid()))
 
+    async def post(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(str(os.getpid()))
+
+
+class Nap(AsyncView):
+    async def post(self, request: HttpRequest) -> HttpResponse:
+        await asyncio.sleep(float(request.GET["seconds"]))
+        return HttpResponse("rested")
+
 
 class Sleep(AsyncView):
     async def get(self, request: HttpRequest) -> HttpResponse:
@@ -35,7 +44,11 @@ class Block(AsyncView):
 
 class Stream(AsyncView):
     async def get(self, request: HttpRequest) -> StreamingHttpResponse:
-        return StreamingHttpResponse(self.events(), content_type="text/event-stream")
+        return StreamingHttpResponse(
+            self.events(),
+            content_type="text/event-stream",
+            headers={"X-Accel-Buffering": "no"},  # nginx
+        )
 
     async def events(self) -> AsyncIterator[str]:
         while True:
@@ -111,6 +124,7 @@ def sync_sleep(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("", Pid.as_view()),
+    path("nap/", Nap.as_view()),
     path("sleep/", Sleep.as_view()),
     path("sync_sleep/", sync_sleep),
     path("block/", Block.as_view()),
