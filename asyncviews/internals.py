@@ -11,11 +11,11 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
-from contextvars import Context
+from contextvars import Context, ContextVar
 from functools import cache
 from io import SEEK_END, BytesIO
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import django
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, _restore_context
@@ -76,6 +76,17 @@ class ThreadSensitive:
         SyncToAsync.thread_sensitive_context.set(self._context)
         if getattr(AsyncToSync.executors, "current", None) is not None:
             AsyncToSync.executors.current = None
+
+
+def use_thread_of_loop() -> None:
+    """Have this asyncio task's thread-sensitive code run where the running loop has its own.
+
+    Whatever its context has inherited, that is the thread that waits for the loop, or asgiref's.
+    """
+    cast("ContextVar[Any]", SyncToAsync.thread_sensitive_context).set(None)
+    SyncToAsync.deadlock_context.set(False)
+    if getattr(AsyncToSync.executors, "current", None) is not None:
+        AsyncToSync.executors.current = None
 
 
 def move_locals_here(context: Context) -> None:

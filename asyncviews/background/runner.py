@@ -29,7 +29,7 @@ from asyncviews.background.task import (
 )
 from asyncviews.conf import get_settings
 from asyncviews.connections import close_connections, tidy_connections
-from asyncviews.internals import ThreadSensitive, move_locals_here
+from asyncviews.internals import ThreadSensitive, move_locals_here, use_thread_of_loop
 from asyncviews.problems import ServiceUnavailable
 from asyncviews.telemetry import span_of
 from asyncviews.threads import Lease, ThreadPool
@@ -73,6 +73,17 @@ class Stats(NamedTuple):
     """Those that still work for a task that has ended without them; they are busy, too."""
 
 
+class InTests:
+    """What `asyncviews.testing` changes of a runner; nothing else does."""
+
+    def __init__(self) -> None:
+        self.eager = False
+        """Tasks run only on an attached loop, and what is synchronous in them runs where the
+        synchronous code of that loop does: on the thread, and the connections, of the test."""
+        self.time_ahead = 0.0
+        """Seconds by which the time of deferred tasks has been moved."""
+
+
 class Runner:
     """Accepts, starts, and holds background tasks; there is one in each process.
 
@@ -91,6 +102,9 @@ class Runner:
         self._filling = False
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self.on_accept: list[Callable[[BackgroundTask[Any]], None]] = []
+        """Called with each task that is accepted, in the thread that adds it."""
+        self.in_tests = InTests()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = LoopThread(at_exit=self._drain_at_exit)
         self._thread_sensitive = ThreadSensitive(_TaskThread(self))
@@ -117,6 +131,8 @@ class Runner:
                 raise BackgroundQueueFull
             self._tasks[task.id] = task
             task.owner = self
+        for hear in self.on_accept:
+            hear(task)
         return task
 
     def start(self, tasks: Iterable[BackgroundTask[Any]]) -> None:
@@ -199,6 +215,10 @@ class Runner:
         settings = get_settings()
         return settings.max_running + settings.max_waiting - len(self._tasks)
 
+    def time(self) -> float:
+        """Return the time that deferred tasks go by, in seconds since the epoch."""
+        return time.time() + self.in_tests.time_ahead
+
     def unfinished(self) -> list[BackgroundTask[Any]]:
         """Return the tasks that were accepted and have not ended, the oldest first."""
         with self._lock:
@@ -226,21 +246,31 @@ class Runner:
         if self._tasks:
             self._wake()
 
+    @property
+    def is_attached(self) -> bool:
+        """Whether a loop has been attached."""
+        return self._loop is not None
+
+    def advance(self, seconds: float) -> None:
+        """Let deferred tasks believe that it is so much later; for tests."""
+        self.in_tests.time_ahead += seconds
+        self._wake()
+
     async def drain(self, timeout: float) -> None:
         """Wait up to `timeout` seconds for all tasks that can start until then, abandon the rest.
 
         Until then tasks may add others; afterwards, until the loop is detached, none is accepted.
         """
         self.start(self.unfinished())  # those, too, whose response nobody closed
-        due = time.time() + timeout
-        await self._wait(timeout, lambda task: task.run_after is None or task.run_after < due)
+        due = self.time() + timeout
+        await self.wait(timeout, lambda task: task.run_after is None or task.run_after < due)
         with self._lock:
             self._closed = True
         self.log_unfinished()
         for task in self.unfinished():
             task.abandoned = True
             task.cancel()
-        await self._wait(CANCEL_GRACE, lambda task: True)
+        await self.wait(CANCEL_GRACE, lambda task: True)
         for task in self.unfinished():
             logger.error(
                 "Background task %s does not stop; it ends with the process.",
@@ -259,7 +289,7 @@ class Runner:
         self._loop_thread.forget()
         self.__init__()  # type: ignore[misc]
 
-    async def _wait(self, timeout: float, counts: Callable[[BackgroundTask[Any]], bool]) -> None:
+    async def wait(self, timeout: float, counts: Callable[[BackgroundTask[Any]], bool]) -> None:
         """Wait up to `timeout` seconds for the tasks that count, those added meanwhile included."""
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
@@ -276,10 +306,10 @@ class Runner:
 
     def _wake(self) -> None:
         """Have `_fill()` called soon on the event loop. Two calls at once do no harm."""
-        if self._filling:
+        loop = self._loop
+        if self._filling or (self.in_tests.eager and loop is None):
             return
         self._filling = True
-        loop = self._loop
         if loop is not None and _runs_here(loop):
             loop.call_soon(self._fill)
             return
@@ -294,7 +324,7 @@ class Runner:
         self._filling = False  # first: whoever finds it so has put what is taken below
         self._empty_inbox()
         loop = asyncio.get_running_loop()
-        now, limit = time.time(), get_settings().max_running
+        now, limit = self.time(), get_settings().max_running
         tasks = []
         with self._lock:
             while self._running < limit and (task := self._queue.take(now)):
@@ -328,7 +358,7 @@ class Runner:
             self._timer.cancel()
             self._timer = None
         if (due := self._queue.next_due()) is not None:
-            delay = min(max(due - time.time(), 0.001), CLOCK_CHECK)
+            delay = min(max(due - self.time(), 0.001), CLOCK_CHECK)
             self._timer = loop.call_later(delay, self._fill)
 
     async def _run(self, task: BackgroundTask[Any]) -> None:
@@ -336,7 +366,10 @@ class Runner:
             if task._thread != threading.get_ident():
                 move_locals_here(task._context)
             set_current_task(task)
-            self._thread_sensitive.activate()  # the request's threads have been given back
+            if self.in_tests.eager:
+                use_thread_of_loop()
+            else:
+                self._thread_sensitive.activate()  # the request's threads have been given back
             if task._cancel_requested:
                 raise asyncio.CancelledError  # noqa: TRY301 - as if it had come now
             task.started = time.time()

@@ -208,6 +208,11 @@ class BackgroundTask(Generic[R]):
     def state(self) -> State:
         return self._state
 
+    @property
+    def invocation(self) -> tuple[Callable[..., Any], tuple[Any, ...], Mapping[str, Any]]:
+        """The function, and the arguments that it is called with. Gone when the task has ended."""
+        return self._func, self._args, self._kwargs
+
     def done(self) -> bool:
         """Return whether it has ended, in whatever way."""
         return self._state not in UNFINISHED
