@@ -449,7 +449,10 @@ def test_the_guides_show_a_project_that_works(tmp_path: Path) -> None:
     (tmp_path / "project/settings.py").write_text(HOW_TO_SETTINGS)
     (tmp_path / "project/test_guides.py").write_text(HOW_TO_TESTS)
     test = ["python", "-W", "error", "-m", "django", "test", "--settings", "project.settings"]
-    assert_shows(run(test, tmp_path), "Found 16 test(s).\nOK")
+    assert_shows(run(test, tmp_path), "Found 18 test(s).\nOK")
+    pytest = ["python", "-W", "error", "-m", "pytest", "--ds=project.settings"]
+    asyncio = ["-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]
+    assert "3 passed" in run([*pytest, *asyncio, "project/test_guests.py"], tmp_path)
 
 
 # What can be compared or tried right here.
