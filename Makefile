@@ -33,6 +33,8 @@ $(VENV)/.celery: pyproject.toml | $(BIN)/python
 	$(call install,[celery])
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(call install,[dev])
+$(VENV)/.servers: pyproject.toml | $(BIN)/python
+	$(call install,[servers])
 $(VENV)/.docs: pyproject.toml | $(BIN)/python
 	$(call install,[docs])
 $(VENV)/.bench: pyproject.toml | $(BIN)/python
@@ -42,7 +44,8 @@ demo: $(VENV)/$(if $(filter celery,$(DEMO_TASKS)),.celery,.demo)
 	$(BIN)/python -m demo_site migrate --verbosity 0
 	$(BIN)/python -m demo_site runserver 127.0.0.1:8000
 
-test: $(VENV)/.dev
+# SERVERS=1 tests the application with other servers, too.
+test: $(VENV)/.dev $(if $(SERVERS),$(VENV)/.servers)
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev

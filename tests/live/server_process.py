@@ -30,6 +30,8 @@ class ServerProcess:
         self, command: Sequence[str], *, cwd: Path, environment: Mapping[str, str]
     ) -> None:
         self.lines: list[str] = []
+        self.address = ""
+        """Where it is reached, if it does not say so itself."""
         self._sockets: list[socket.socket] = []
         prefix, module = (command[:1], command[1:]) if command[0] == "nohup" else ((), command)
         self.process = subprocess.Popen(
@@ -59,7 +61,7 @@ class ServerProcess:
 
     @property
     def url(self) -> str:
-        return self.wait_for_output(r"https?://[\w.\[\]:]+:\d+").group()
+        return self.address or self.wait_for_output(r"https?://[\w.\[\]:]+:\d+").group()
 
     def get(self, path: str = "/", **query: Any) -> str:
         response = httpx.get(f"{self.url}{path}", params=query or None, timeout=PATIENCE)

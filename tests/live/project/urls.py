@@ -83,6 +83,16 @@ class Upload(AsyncView):
         return sum([len(chunk) async for chunk in body])
 
 
+class Twice(Stream):
+    """Two events, and then nothing more: whoever collects a response never passes them on."""
+
+    async def events(self) -> AsyncIterator[str]:
+        yield "data: once\n\n"
+        await asyncio.sleep(0.2)
+        yield "data: twice\n\n"
+        await asyncio.Event().wait()
+
+
 class Start(BackgroundTaskMixin, AsyncView):
     async def get(self, request: HttpRequest, name: str) -> HttpResponse:
         self.add_background_task(globals()[name], float(request.GET["seconds"]))
@@ -131,6 +141,7 @@ urlpatterns = [
     path("stream/", Stream.as_view()),
     path("events/", Events.as_view()),
     path("upload/", Upload.as_view()),
+    path("twice/", Twice.as_view()),
     path("start/<str:name>/", Start.as_view()),
 ]
 
