@@ -211,8 +211,15 @@ class Background:
 
 
 def _function(func: Any) -> Any:
-    """Return what a task of ``django.tasks`` calls, and everything else as it is."""
-    return func if callable(func) else getattr(func, "func", func)
+    """Return what a task of ``django.tasks`` calls, and a function as it is.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    found = func if callable(func) else getattr(func, "func", None)
+    if not callable(found):
+        raise TypeError(f"Ask for the function of a task, or the task itself, not for {func!r}.")
+    return found
 
 
 def _ended(task: BackgroundTask[Any]) -> BackgroundTask[Any]:

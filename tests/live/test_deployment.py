@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from tests.conftest import missing
-from tests.live.conftest import StartServer
+from tests.live.conftest import StartServer, once_in_ci
 from tests.live.server_process import LIVE, PATIENCE, is_running, until
 from tests.live.test_restart import Crowd, workers
 from tests.test_docs import DOCS, blocks
@@ -109,6 +109,7 @@ def test_behind_nginx_events_arrive_when_they_are_sent(
 def test_behind_nginx_a_restart_fails_no_request(
     start_server: StartServer, start_nginx: StartNginx, tmp_path: Path
 ) -> None:
+    once_in_ci()
     address = f"unix:{tmp_path}/http.sock"
     server = start_server("django", "serve", address, "--workers", "2", drain_timeout="20")
     server.wait_for_output("Serving ")

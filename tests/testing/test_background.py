@@ -84,6 +84,11 @@ def test_a_built_in_function_is_found_by_its_arguments():
             background.assert_scheduled(max, 2, 1)
 
 
+def test_only_functions_can_be_asked_for():
+    with pytest.raises(TypeError, match=r"Ask for the function .* not for 'smoke'\."):
+        Background().assert_scheduled("smoke")
+
+
 async def test_tasks_of_django_tasks_are_found():
     with Background() as background:
         async with lifespan():
