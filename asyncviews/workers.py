@@ -31,6 +31,7 @@ from asyncviews.server import (
     ServerError,
     Signals,
     Stop,
+    check_certificate,
     hasten_exit,
     log_to_stderr,
     serve_process,
@@ -94,6 +95,8 @@ def _work(options: Options, sockets: Sequence[socket.socket], parent: socket.soc
     try:
         django.setup()
         log_to_stderr()
+        if options.certfile:  # it may have changed since the parent looked at it
+            check_certificate(options.certfile, options.keyfile or options.certfile)
         serve_process(options, sockets, stop, partial(_tell, parent, READY), signals)
     except Exception as exc:  # noqa: BLE001 - the parent says it
         known = isinstance(exc, ServerError)
