@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import httpx
@@ -26,6 +27,7 @@ from django.test import AsyncClient
 from django.urls import path
 
 import asyncviews
+import asyncviews.testing
 from asyncviews import inline
 from asyncviews.asgi import lifespan
 from asyncviews.conf import Settings
@@ -505,9 +507,10 @@ def test_the_commands_reference_has_every_option(name: str) -> None:
     assert set(re.findall(r"^\| `(--[\w-]+)` \|", table, re.MULTILINE)) == own - others
 
 
-def test_every_public_name_has_a_place_in_the_reference() -> None:
+@pytest.mark.parametrize("module", [asyncviews, asyncviews.testing], ids=lambda m: m.__name__)
+def test_every_public_name_has_a_place_in_the_reference(module: ModuleType) -> None:
     pages = "\n".join(page.read_text() for page in (DOCS / "reference").glob("*.md"))
-    missing = [name for name in asyncviews.__all__ if not re.search(rf"\b{name}\b", pages)]
+    missing = [name for name in module.__all__ if not re.search(rf"\b{name}\b", pages)]
     assert missing == []
 
 

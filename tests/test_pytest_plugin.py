@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -227,6 +229,14 @@ def test_where_there_is_no_django_project(
     monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
     pytester.makepyfile("def test_it():\n    pass\n")
     run(pytester, "-p", "no:django", "-p", "no:asyncio").assert_outcomes(passed=1)
+
+
+def test_the_tools_need_neither_pytest_nor_blockbuster() -> None:
+    """Nor settings, when they are imported."""
+    forbid = "import sys; sys.modules.update(pytest=None, blockbuster=None)"
+    environment = {name: os.environ[name] for name in os.environ if name[:7] != "DJANGO_"}
+    command = [sys.executable, "-W", "error", "-c", f"{forbid}; import asyncviews.testing"]
+    subprocess.run(command, check=True, env=environment)
 
 
 def test_the_fixtures_are_described(pytester: pytest.Pytester) -> None:
