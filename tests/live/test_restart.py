@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from asyncviews.workers import RETIREMENT
-from tests.live.conftest import StartServer
+from tests.live.conftest import StartServer, once_in_ci
 from tests.live.server_process import ProjectServer, is_running, until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
@@ -168,6 +168,7 @@ def test_a_certificate_is_read_again(
     start_server: StartServer, certificate: Path, tmp_path: Path
 ) -> None:
     """One that cannot be used leaves the old workers."""
+    once_in_ci()
     own = tmp_path / "own.pem"
     own.write_text(certificate.read_text())
     server = start_server(*WORKERS, "--certfile", str(own))
@@ -188,6 +189,7 @@ def test_a_certificate_is_read_again(
 def test_a_worker_that_dies_during_a_restart_leaves_none_too_many(
     start_server: StartServer,
 ) -> None:
+    once_in_ci()
     server = start_server(*WORKERS)
     server.wait_for_output("Serving ")
     old = workers(server)
