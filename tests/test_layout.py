@@ -18,8 +18,8 @@ parameters handler background
 responses tasks middleware_costs logs
 views durable diagnosis
 asgi
-metrics checks
-server apps
+metrics checks testing
+server apps pytest_plugin
 workers
 management
 """.strip().splitlines()
