@@ -58,8 +58,9 @@ HURRY = b"hurry\n"
 def serve(options: Options, sockets: Sequence[socket.socket], *, ready: Action) -> int:
     """Serve on these sockets until SIGTERM, SIGINT or SIGHUP, and drain; return the exit code.
 
-    SIGUSR2 replaces the workers, one after the other. The caller's process has to end then, for it is ended when the deadline passes. `ready` is
-    called when the application has started, in all workers.
+    SIGUSR2 replaces the workers, one after the other. After the drain the caller's process has to
+    end, for it is ended when the deadline passes. `ready` is called when the application has
+    started, in all workers.
 
     Raises:
         ServerError: the application did not start, or did not drain in time.
