@@ -16,7 +16,13 @@ from urllib.parse import urlsplit
 
 from django.apps import AppConfig, apps
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
+from django.core.checks import (
+    CheckMessage,
+    Error,
+    Tags,
+    Warning,  # noqa: A004 - Django's name
+    register,
+)
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler as DjangoHandler
 from django.db import connections
@@ -184,13 +190,13 @@ def _constant(source: str, name: str, *, default: float) -> Any:
     return default
 
 
-@register(TAG, deploy=True)
+@register(Tags.database, deploy=True)
 def check_connections(
     app_configs: Apps, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """Whether the database accepts as many connections as there may be threads.
 
-    It asks the databases that the check is given: ``manage.py check --deploy --database default``.
+    It asks the databases that are named: ``manage.py check --deploy --database default``.
     """
     if (given := _settings()) is None:
         return []
