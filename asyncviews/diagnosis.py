@@ -16,7 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -124,7 +124,7 @@ class Watchdog:
         self._next_beat = self._loop.call_later(self._patience / 2, self._beat)
 
     def _run(self) -> None:
-        with suppress(OSError):  # the loop's thread has ended
+        try:
             while not self._stopping.is_set():
                 alive = self._alive
                 missing = alive.elapsed + self._patience - time.monotonic()
@@ -132,6 +132,10 @@ class Watchdog:
                     self._stopping.wait(missing)
                 else:
                     self._observe(alive)
+        except OSError as exc:
+            logger.debug("The thread of the event loop has ended: %s", exc)
+        except Exception:
+            logger.exception("The watchdog has failed. From now on nobody watches the event loop.")
 
     def _observe(self, alive: Usage) -> None:
         """Watch the loop, last heard of when it was `alive`, until it gives a sign again."""
@@ -205,8 +209,7 @@ def _callback_frames(frame: FrameType | None) -> tuple[list[FrameType], FrameTyp
             break
         frames.append(frame)
         frame = frame.f_back
-    # asyncio's loop has a caller for each callback; this is it waiting or choosing the next one.
-    waits = frame is not None and frame.f_code is asyncio.BaseEventLoop._run_once.__code__  # type: ignore[attr-defined]  # noqa: SLF001
+    waits = frame is not None and internals.waits_for_callbacks(frame)
     return ([] if waits else frames[::-1]), None
 
 

@@ -117,6 +117,11 @@ def runs_callback(frame: FrameType) -> bool:
     return frame.f_code is asyncio.Handle._run.__code__
 
 
+def waits_for_callbacks(frame: FrameType) -> bool:
+    """Whether in this frame asyncio's event loop waits for callbacks, or chooses the next one."""
+    return frame.f_code is asyncio.BaseEventLoop._run_once.__code__  # type: ignore[attr-defined]
+
+
 def callback_context(loop: asyncio.AbstractEventLoop, handle: FrameType | None) -> Context | None:
     """Return the context of what an event loop runs now, asked from another thread.
 

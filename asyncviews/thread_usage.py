@@ -53,7 +53,7 @@ class Meter:
         self._schedstat: int | None = None
         with suppress(OSError):
             path = f"/proc/self/task/{threading.get_native_id()}/schedstat"
-            self._schedstat = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._schedstat = os.open(path, os.O_RDONLY)
         self._collecting = 0.0
         self._collection_began = 0.0
         gc.callbacks.append(self._collection)

@@ -274,6 +274,16 @@ async def test_it_goes_at_once(watchdog, warnings):
     watchdog._meter.close = nullcontext  # the fixture stops it again
 
 
+async def test_its_own_failure_is_logged(watchdog, warnings, monkeypatch):
+    monkeypatch.setattr(diagnosis, "blamed", lambda stack: 1 / 0)
+    for _ in range(ATTEMPTS):
+        if not warnings:
+            block()
+            await asyncio.sleep(THRESHOLD)
+    assert warnings[0].getMessage().startswith("The watchdog has failed.")
+    assert warnings[0].exc_info
+
+
 def test_a_loop_that_is_gone_ends_it():
     loop = asyncio.new_event_loop()
     watchdog = Watchdog(loop, THRESHOLD)

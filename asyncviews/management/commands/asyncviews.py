@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import django
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
@@ -124,7 +125,7 @@ def methods(route: Route) -> str:
         ]
     else:
         answered = ["any"]
-    is_async = getattr(view, "view_is_async", asyncio.iscoroutinefunction(view))
+    is_async = getattr(view, "view_is_async", iscoroutinefunction(view))
     return f"{', '.join(answered)}{'' if is_async else ' (thread)'}"
 
 
