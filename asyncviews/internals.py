@@ -8,11 +8,11 @@ taken.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
-from functools import cache
+from functools import cache, partial
 from io import SEEK_END, BytesIO
 from types import FrameType
 from typing import Any, cast
@@ -21,14 +21,16 @@ import django
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, _restore_context
 from django.conf import settings
 from django.core.cache import BaseCache, close_caches
+from django.core.exceptions import SynchronousOnlyOperation
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import reset_urlconf
 from django.core.signals import request_finished, setting_changed
-from django.db import close_old_connections, reset_queries
+from django.db import close_old_connections, connections, reset_queries
 from django.dispatch import Signal, receiver
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import set_urlconf
+from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 
 CHECKED = frozenset({(5, 2), (6, 0), (6, 1)})
@@ -232,3 +234,55 @@ def _no_cache_closes() -> bool:
 def _forget(*, setting: str, **kwargs: Any) -> None:
     if setting == "CACHES":
         _no_cache_closes.cache_clear()
+
+
+async def fetch_user(request: Any) -> Any:
+    """Return who sends `request`; ``request.user`` and ``request.auser()`` then know it, too.
+
+    Django's middleware keeps two caches, and would ask the database once for each. A user that
+    was assigned, as tests and other middleware do, is taken as it is.
+    """
+    user = request.user
+    if not (isinstance(user, SimpleLazyObject) and hasattr(request, "auser")):
+        return user
+    known = vars(request)
+    if "_cached_user" in known:
+        known.setdefault("_acached_user", known["_cached_user"])
+    user = await request.auser()
+    known.setdefault("_cached_user", user)
+    return user
+
+
+def is_fetched(queryset: Any) -> bool:
+    """Whether the rows of a queryset are in memory."""
+    return getattr(queryset, "_result_cache", None) is not None
+
+
+@contextmanager
+def recorded_refusals(record: Callable[[], object]) -> Iterator[None]:
+    """Call `record` when a query is refused because it would block this thread's event loop.
+
+    The connections of an event loop's thread are its own, and no other code runs on it meanwhile.
+    """
+    watched = [(connection, name) for connection in connections.all() for name in _CURSORS]
+    before = [vars(connection).get(name) for connection, name in watched]
+    for connection, name in watched:
+        setattr(connection, name, partial(_recorded, getattr(connection, name), record))
+    try:
+        yield
+    finally:
+        for (connection, name), own in zip(watched, before, strict=True):
+            delattr(connection, name)
+            if own is not None:
+                setattr(connection, name, own)
+
+
+_CURSORS = ("cursor", "chunked_cursor")
+
+
+def _recorded(cursor: Callable[..., Any], record: Callable[[], object], *args: Any) -> Any:
+    try:
+        return cursor(*args)
+    except SynchronousOnlyOperation:
+        record()
+        raise

@@ -42,7 +42,7 @@ PROBLEM_TEMPLATE = "asyncviews/problem.html"
 DOCUMENTATION = "https://asyncviews.readthedocs.io/en/latest/reference/problems.html"
 """The page that describes the problems below, each under the name of its class."""
 
-_MEDIA_TYPES = [PROBLEM_JSON, "application/json", "text/html"]
+_JSON = [PROBLEM_JSON, "application/json"]
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -299,9 +299,11 @@ def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
     return response
 
 
-def prefers_html(request: HttpRequest) -> bool:
-    """Whether the client is a browser, going by its ``Accept`` header."""
-    return request.get_preferred_type(_MEDIA_TYPES) == "text/html"
+def prefers_html(request: HttpRequest, *, undecided: bool = False) -> bool:
+    """Whether a client prefers HTML to JSON; `undecided` if it takes both alike, or neither."""
+    types = ["text/html", *_JSON] if undecided else [*_JSON, "text/html"]
+    preferred = request.get_preferred_type(types)
+    return undecided if preferred is None else preferred == "text/html"
 
 
 def _render_page(document: dict[str, Any]) -> str:

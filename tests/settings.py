@@ -10,6 +10,7 @@ INSTALLED_APPS = [
     "asyncviews",
     "asyncviews.durable",
     "demo_site",
+    "tests.generic",
     "django.contrib.admin.apps.SimpleAdminConfig",  # registers only what a test imports
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -1,0 +1,151 @@
+"""Who may call a view: Django's access mixins, for `AsyncView`.
+
+A client that wants JSON gets a problem, 401 if nobody is logged in and 403 otherwise; all others
+get what Django answers, a redirect to the login page or the 403 page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, ClassVar
+
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.contrib.auth import mixins
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.views import View
+
+from asyncviews.hooks import check_hooks
+from asyncviews.internals import fetch_user
+from asyncviews.responses import Problem, prefers_html
+
+
+class Unauthorized(Problem):
+    """Nobody is logged in: 401."""
+
+    status = 401
+
+    def __init__(
+        self, detail: str = "", *, headers: dict[str, str] | None = None, **extensions: Any
+    ) -> None:
+        # A 401 carries a challenge (RFC 9110, section 11.6.1); sessions have no registered scheme.
+        super().__init__(
+            detail, headers={"WWW-Authenticate": "Session"} | (headers or {}), **extensions
+        )
+
+
+class Forbidden(Problem):
+    """Who is logged in may not: 403."""
+
+    status = 403
+
+
+class AccessMixin(mixins.AccessMixin):
+    """What the access mixins share. They stand before an `AsyncView`."""
+
+    # For the OpenAPI document: what a request has to bring, as names of its security schemes.
+    credentials: ClassVar[tuple[str, ...]] = ("session",)
+
+    request: HttpRequest
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_hooks(cls)
+        _check_order(cls)
+
+    def handle_no_permission(self) -> HttpResponseRedirect:
+        """Refuse the request. Called on its thread.
+
+        Raises:
+            Unauthorized: the client wants JSON, and nobody is logged in.
+            Forbidden: the client wants JSON, and somebody is.
+            PermissionDenied: `raise_exception` is set, or somebody is logged in.
+        """
+        if prefers_html(self.request, undecided=True):
+            return super().handle_no_permission()
+        problem = Forbidden if self.request.user.is_authenticated else Unauthorized
+        raise problem(str(self.get_permission_denied_message()))
+
+    async def _handle_if(
+        self, allowed: bool, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        if not allowed:
+            return await sync_to_async(self.handle_no_permission)()
+        response: HttpResponseBase = await super().handle(  # type: ignore[misc]
+            request, *args, **kwargs
+        )
+        return response
+
+
+def _check_order(cls: type) -> None:
+    """Refuse a view that would not be protected.
+
+    Raises:
+        ImproperlyConfigured: its `handle()` is called before that of the mixin, or not at all.
+    """
+    if not issubclass(cls, View):
+        return
+    handling = [base for base in cls.__mro__ if "handle" in vars(base)]
+    views = [base for base in handling if issubclass(base, View)]
+    for mixin in (base for base in handling if base.__module__ == __name__):
+        name = mixin.__qualname__
+        if not views:
+            raise ImproperlyConfigured(
+                f"{cls.__qualname__} is no AsyncView: {name} of asyncviews.auth would not protect "
+                "it. For Django's views there is that of django.contrib.auth.mixins."
+            )
+        if handling.index(views[0]) < handling.index(mixin) and not issubclass(views[0], mixin):
+            raise ImproperlyConfigured(
+                f"{cls.__qualname__}: {name} stands before {views[0].__qualname__} in the list of "
+                f"bases, as in `class Orders({name}, AsyncView)`; otherwise it protects nothing."
+            )
+
+
+class LoginRequiredMixin(AccessMixin):
+    """Answers only who is logged in."""
+
+    async def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        user = await fetch_user(request)
+        return await self._handle_if(user.is_authenticated, request, *args, **kwargs)
+
+
+class PermissionRequiredMixin(AccessMixin):
+    """Answers only who has all of the permissions named in `permission_required`."""
+
+    permission_required: str | Sequence[str] | None = None
+
+    get_permission_required: Callable[[], Sequence[str]] = (
+        mixins.PermissionRequiredMixin.get_permission_required  # type: ignore[assignment]
+    )
+
+    async def has_permission(self) -> bool:
+        """Whether the user has the permissions: the hook to extend."""
+        user = await fetch_user(self.request)
+        permissions = self.get_permission_required()
+        if hasattr(user, "ahas_perms"):
+            return bool(await user.ahas_perms(permissions))
+        return bool(await sync_to_async(user.has_perms)(permissions))
+
+    async def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return await self._handle_if(await self.has_permission(), request, *args, **kwargs)
+
+
+class UserPassesTestMixin(AccessMixin):
+    """Answers only if `test_func()` says so."""
+
+    def test_func(self) -> bool | Coroutine[Any, Any, bool | None] | None:
+        """Whether the request is answered: `async def`, or `def`, called on its thread."""
+        raise NotImplementedError(
+            f"{type(self).__name__} is missing the implementation of the test_func() method."
+        )
+
+    def get_test_func(self) -> Callable[[], Any]:
+        """Return the function to ask instead of `test_func()`."""
+        return self.test_func
+
+    async def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        await fetch_user(request)
+        test = self.get_test_func()
+        passed = await (test() if iscoroutinefunction(test) else sync_to_async(test)())
+        return await self._handle_if(bool(passed), request, *args, **kwargs)

@@ -1,0 +1,92 @@
+"""Templates and redirects, and what all generic views share.
+
+They are Django's, and so are their hooks. A hook that is `async def` here is awaited on the event
+loop. A hook that is a plain `def`, and may touch the database, is called on the request's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from asgiref.sync import sync_to_async
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseGone,
+    HttpResponsePermanentRedirect,
+    HttpResponseRedirect,
+)
+from django.http.response import HttpResponseBase
+from django.utils.log import log_response
+from django.views.generic.base import TemplateResponseMixin
+
+from asyncviews.generic.bases import ContextMixin, RedirectView
+from asyncviews.hooks import check_hooks
+from asyncviews.rendering import AsyncTemplateResponse
+from asyncviews.views import AsyncView
+
+
+class AsyncContextMixin(ContextMixin):
+    """Django's `ContextMixin`; it stands before all mixins of Django's that add to the context.
+
+    Raises:
+        ImproperlyConfigured: when a subclass is created with a hook that is synchronous and should
+            not be, or the reverse.
+    """
+
+    # Whether Django's part of the context needs the database.
+    _context_queries: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_hooks(cls)
+
+    async def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Return what the template gets."""
+        build: Callable[..., dict[str, Any]] = super().get_context_data  # type: ignore[misc]
+        if self._context_queries:
+            return await sync_to_async(build)(**kwargs)
+        return build(**kwargs)
+
+
+class AsyncTemplateResponseMixin(TemplateResponseMixin):
+    """Django's `TemplateResponseMixin`, with templates that are rendered on the event loop.
+
+    ``response_class = TemplateResponse`` has them rendered on the request's thread.
+    """
+
+    response_class: type[HttpResponse] = AsyncTemplateResponse
+
+
+class AsyncTemplateView(AsyncTemplateResponseMixin, AsyncContextMixin, AsyncView):
+    """Renders a template. The arguments of the URL pattern are in its context."""
+
+    async def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return self.render_to_response(await self.get_context_data(**kwargs))
+
+
+class AsyncRedirectView(AsyncView, RedirectView):
+    """Redirects, whatever the method."""
+
+    preserve_request = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_hooks(cls)
+
+    async def get_redirect_url(self, *args: Any, **kwargs: Any) -> str | None:
+        """Return the URL to redirect to, or None for 410 (Gone)."""
+        url: str | None = super().get_redirect_url(*args, **kwargs)  # type: ignore[misc]
+        return url
+
+    async def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        url = await self.get_redirect_url(*args, **kwargs)
+        if not url:
+            gone = HttpResponseGone()
+            log_response("Gone: %s", request.path, response=gone, request=request)
+            return gone
+        redirect = HttpResponsePermanentRedirect if self.permanent else HttpResponseRedirect
+        return redirect(url, preserve_request=self.preserve_request)
+
+    head = post = options = delete = put = patch = get  # type: ignore[assignment]

@@ -1,0 +1,45 @@
+"""One object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import sync_to_async
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.views.generic.detail import SingleObjectTemplateResponseMixin
+
+from asyncviews.generic.base import AsyncContextMixin, AsyncTemplateResponseMixin
+from asyncviews.generic.bases import M, SingleObjectMixin
+from asyncviews.views import AsyncView
+
+
+class AsyncSingleObjectMixin(AsyncContextMixin, SingleObjectMixin[M]):
+    """Django's `SingleObjectMixin`."""
+
+    async def get_object(self, queryset: QuerySet[M] | None = None) -> M:
+        """Return the object that the URL names, out of `queryset` or `get_queryset()`.
+
+        Raises:
+            Http404: there is none.
+        """
+        get: Callable[..., M] = super().get_object  # type: ignore[misc]
+        return await sync_to_async(get)(queryset)
+
+
+class AsyncDetailView(
+    AsyncTemplateResponseMixin,
+    SingleObjectTemplateResponseMixin,
+    AsyncSingleObjectMixin[M],
+    AsyncView,
+):
+    """Renders one object."""
+
+    if TYPE_CHECKING:
+        object: M
+
+    async def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.object = await self.get_object()
+        return self.render_to_response(await self.get_context_data(object=self.object))

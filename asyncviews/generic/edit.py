@@ -1,0 +1,174 @@
+"""Forms, and objects that are created, changed and deleted with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic
+
+from asgiref.sync import sync_to_async
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.views.generic.detail import SingleObjectTemplateResponseMixin
+
+from asyncviews.generic import bases
+from asyncviews.generic.base import AsyncContextMixin, AsyncTemplateResponseMixin
+from asyncviews.generic.bases import (
+    BaseDeleteView,
+    DeleteFormT,
+    FormMixin,
+    FormT,
+    M,
+    ModelFormMixin,
+    ModelFormT,
+)
+from asyncviews.generic.detail import AsyncSingleObjectMixin
+from asyncviews.views import AsyncView
+
+
+class AsyncFormMixin(AsyncContextMixin, FormMixin[FormT]):
+    """Django's `FormMixin`. Forms are made, validated and saved on the request's thread."""
+
+    async def get_form(self, form_class: type[FormT] | None = None) -> FormT:
+        """Return the form, bound to what the request carries if that is a POST or PUT."""
+        make: Callable[..., FormT] = super().get_form  # type: ignore[misc]
+        return await sync_to_async(make)(form_class)
+
+    async def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        if "form" not in kwargs:
+            kwargs["form"] = await self.get_form()
+        return await super().get_context_data(**kwargs)
+
+    async def process_form(self) -> HttpResponse:
+        """Answer with `form_valid()` or `form_invalid()`, as the form that was sent is."""
+        form = await self.get_form()
+        is_valid = await sync_to_async(form.is_valid)()
+        return await (self.form_valid(form) if is_valid else self.form_invalid(form))
+
+    async def form_valid(self, form: FormT) -> HttpResponse:
+        """Do what the form asks for, and redirect to `get_success_url()`."""
+        save: Callable[..., HttpResponse] = super().form_valid  # type: ignore[misc]
+        return await sync_to_async(save)(form)
+
+    async def form_invalid(self, form: FormT) -> HttpResponse:
+        """Render the form with its errors."""
+        context = await self.get_context_data(form=form)
+        return self.render_to_response(context)  # type: ignore[attr-defined, no-any-return]
+
+
+class AsyncModelFormMixin(
+    AsyncFormMixin[ModelFormT],
+    AsyncSingleObjectMixin[M],
+    ModelFormMixin[M, ModelFormT],
+    Generic[M, ModelFormT],
+):
+    """Django's `ModelFormMixin`. A valid form is saved, and `self.object` is what it has saved."""
+
+
+class AsyncProcessFormView(AsyncView):
+    """Renders a form on GET, and processes it on POST."""
+
+    if TYPE_CHECKING:
+        get_context_data: Any
+        process_form: Any
+        render_to_response: Any
+
+    async def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response: HttpResponseBase = self.render_to_response(await self.get_context_data())
+        return response
+
+    async def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response: HttpResponseBase = await self.process_form()
+        return response
+
+    async def put(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return await self.post(request, *args, **kwargs)
+
+
+class AsyncFormView(AsyncTemplateResponseMixin, AsyncFormMixin[FormT], AsyncProcessFormView):
+    """Shows a form, and redirects once it is valid."""
+
+
+class AsyncCreateView(
+    AsyncTemplateResponseMixin,
+    SingleObjectTemplateResponseMixin,
+    AsyncModelFormMixin[M, ModelFormT],
+    AsyncProcessFormView,
+):
+    """Shows a form for a new object, and saves it."""
+
+    template_name_suffix = "_form"
+
+    if TYPE_CHECKING:
+        object: M | None
+
+    async def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.object = None
+        return await super().get(request, *args, **kwargs)
+
+    async def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.object = None
+        return await super().post(request, *args, **kwargs)
+
+
+class AsyncUpdateView(
+    AsyncTemplateResponseMixin,
+    SingleObjectTemplateResponseMixin,
+    AsyncModelFormMixin[M, ModelFormT],
+    AsyncProcessFormView,
+):
+    """Shows a form for an object that there is, and saves what is changed in it."""
+
+    template_name_suffix = "_form"
+
+    if TYPE_CHECKING:
+        object: M
+
+    async def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.object = await self.get_object()
+        return await super().get(request, *args, **kwargs)
+
+    async def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.object = await self.get_object()
+        return await super().post(request, *args, **kwargs)
+
+
+class AsyncDeleteView(
+    AsyncTemplateResponseMixin,
+    SingleObjectTemplateResponseMixin,
+    AsyncFormMixin[DeleteFormT],
+    AsyncSingleObjectMixin[M],
+    AsyncView,
+    BaseDeleteView[M],
+    Generic[M, DeleteFormT],
+):
+    """Asks whether to delete an object on GET, and deletes it on POST and DELETE."""
+
+    template_name_suffix = "_confirm_delete"
+
+    async def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.object = await self.get_object()
+        return self.render_to_response(await self.get_context_data(object=self.object))
+
+    async def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.object = await self.get_object()
+        return await self.process_form()
+
+    async def delete(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.object = await self.get_object()
+        return await sync_to_async(self._delete)()
+
+    def _delete(self) -> HttpResponse:
+        success_url = self.get_success_url()  # while there is an object to name in it
+        self.object.delete()
+        return HttpResponseRedirect(success_url)
+
+
+class SuccessMessageMixin(bases.SuccessMessageMixin):
+    """Django's `SuccessMessageMixin`: a message for the user once a form was valid."""
+
+    async def form_valid(self, form: Any) -> HttpResponse:
+        response: HttpResponse = await super(bases.SuccessMessageMixin, self).form_valid(form)  # type: ignore[misc]
+        if message := self.get_success_message(form.cleaned_data):
+            messages.success(self.request, message)
+        return response

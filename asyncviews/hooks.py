@@ -1,0 +1,56 @@
+"""Hooks that subclasses override: refused when the class is created, if of the wrong kind.
+
+Code that comes from Django's synchronous views would otherwise fail at the first request, or be
+skipped without a word: nobody awaits what a coroutine function returns where a plain one is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import FunctionType
+
+from asgiref.sync import iscoroutinefunction
+from django.core.exceptions import ImproperlyConfigured
+from django.views import View
+
+
+def check_hooks(cls: type) -> None:
+    """Compare the hooks of `cls` with those of asyncviews, or else Django's, that they override.
+
+    Raises:
+        ImproperlyConfigured: a hook is a coroutine function and should be none, or the reverse.
+    """
+    for name, declared in _declared(cls):
+        owner = next(base for base in cls.__mro__ if name in vars(base))
+        hook = vars(owner)[name]
+        if isinstance(hook, FunctionType) and _is_async(hook) != _is_async(declared):
+            raise ImproperlyConfigured(_message(cls, owner, name, is_async=_is_async(declared)))
+
+
+def _declared(cls: type) -> Iterator[tuple[str, FunctionType]]:
+    bases = [base for base in cls.__mro__ if base.__module__.startswith("asyncviews.")]
+    bases += [base for base in cls.__mro__ if base.__module__.startswith("django.views.generic.")]
+    seen = set(View.http_method_names)  # AsyncView looks at these itself
+    for base in bases:
+        for name, function in vars(base).items():
+            if isinstance(function, FunctionType) and name not in seen and name[:2] != "__":
+                seen.add(name)
+                yield name, function
+
+
+def _is_async(function: FunctionType) -> bool:
+    return bool(iscoroutinefunction(function))
+
+
+def _message(cls: type, owner: type, name: str, *, is_async: bool) -> str:
+    where = f"{owner.__qualname__}.{name}()"
+    if owner is not cls:
+        where += f", which {cls.__qualname__} inherits,"
+    if not is_async:
+        return f"{where} must be a plain `def`: it is called, not awaited."
+    if owner.__module__.startswith("django."):
+        return f"{where} is synchronous: take the class of that name from asyncviews."
+    return (
+        f"{where} must be `async def`: it is awaited. Await its `super().{name}()` as well, and "
+        "run what blocks in it with `await sync_to_async(...)()`."
+    )
