@@ -17,7 +17,7 @@ from django.http.response import HttpResponseBase
 from django.views import View
 
 from asyncviews.hooks import check_hooks
-from asyncviews.internals import fetch_user
+from asyncviews.internals import fetch_user, share_user
 from asyncviews.responses import Problem, prefers_html
 
 
@@ -67,15 +67,9 @@ class AccessMixin(mixins.AccessMixin):
         problem = Forbidden if self.request.user.is_authenticated else Unauthorized
         raise problem(str(self.get_permission_denied_message()))
 
-    async def _handle_if(
-        self, allowed: bool, request: HttpRequest, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
-        if not allowed:
-            return await sync_to_async(self.handle_no_permission)()
-        response: HttpResponseBase = await super().handle(  # type: ignore[misc]
-            request, *args, **kwargs
-        )
-        return response
+    async def _refuse(self) -> HttpResponseBase:
+        await fetch_user(self.request)
+        return await sync_to_async(self.handle_no_permission)()
 
 
 def _check_order(cls: type) -> None:
@@ -106,8 +100,9 @@ class LoginRequiredMixin(AccessMixin):
     """Answers only who is logged in."""
 
     async def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        user = await fetch_user(request)
-        return await self._handle_if(user.is_authenticated, request, *args, **kwargs)
+        if not (await fetch_user(request)).is_authenticated:
+            return await self._refuse()
+        return await super().handle(request, *args, **kwargs)  # type: ignore[misc, no-any-return]
 
 
 class PermissionRequiredMixin(AccessMixin):
@@ -128,7 +123,9 @@ class PermissionRequiredMixin(AccessMixin):
         return bool(await sync_to_async(user.has_perms)(permissions))
 
     async def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await self._handle_if(await self.has_permission(), request, *args, **kwargs)
+        if not await self.has_permission():
+            return await self._refuse()
+        return await super().handle(request, *args, **kwargs)  # type: ignore[misc, no-any-return]
 
 
 class UserPassesTestMixin(AccessMixin):
@@ -145,7 +142,8 @@ class UserPassesTestMixin(AccessMixin):
         return self.test_func
 
     async def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        await fetch_user(request)
         test = self.get_test_func()
-        passed = await (test() if iscoroutinefunction(test) else sync_to_async(test)())
-        return await self._handle_if(bool(passed), request, *args, **kwargs)
+        if not await (test() if iscoroutinefunction(test) else sync_to_async(test)()):
+            return await self._refuse()
+        share_user(request)
+        return await super().handle(request, *args, **kwargs)  # type: ignore[misc, no-any-return]

@@ -13,6 +13,8 @@ from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import ImproperlyConfigured
 from django.views import View
 
+_OF_EITHER_KIND = ("test_func",)
+
 
 def check_hooks(cls: type) -> None:
     """Compare the hooks of `cls` with those of asyncviews, or else Django's, that they override.
@@ -30,7 +32,7 @@ def check_hooks(cls: type) -> None:
 def _declared(cls: type) -> Iterator[tuple[str, FunctionType]]:
     bases = [base for base in cls.__mro__ if base.__module__.startswith("asyncviews.")]
     bases += [base for base in cls.__mro__ if base.__module__.startswith("django.views.generic.")]
-    seen = set(View.http_method_names)  # AsyncView looks at these itself
+    seen = {*View.http_method_names, *_OF_EITHER_KIND}  # AsyncView looks at handlers itself
     for base in bases:
         for name, function in vars(base).items():
             if isinstance(function, FunctionType) and name not in seen and name[:2] != "__":

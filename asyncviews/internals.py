@@ -237,20 +237,28 @@ def _forget(*, setting: str, **kwargs: Any) -> None:
 
 
 async def fetch_user(request: Any) -> Any:
-    """Return who sends `request`; ``request.user`` and ``request.auser()`` then know it, too.
+    """Return who sends `request`; ``request.user`` then knows it, too.
 
-    Django's middleware keeps two caches, and would ask the database once for each. A user that
-    was assigned, as tests and other middleware do, is taken as it is.
+    A user that was assigned, as tests and other middleware do, is taken as it is.
     """
     user = request.user
     if not (isinstance(user, SimpleLazyObject) and hasattr(request, "auser")):
         return user
-    known = vars(request)
-    if "_cached_user" in known:
-        known.setdefault("_acached_user", known["_cached_user"])
+    share_user(request)
     user = await request.auser()
-    known.setdefault("_cached_user", user)
+    share_user(request)
     return user
+
+
+def share_user(request: Any) -> None:
+    """Let ``request.user`` and ``request.auser()`` know the user that one of them has fetched.
+
+    Each has a cache of its own, and would ask the database again.
+    """
+    known = vars(request)
+    for name, other in (("_cached_user", "_acached_user"), ("_acached_user", "_cached_user")):
+        if name in known:
+            known.setdefault(other, known[name])
 
 
 def is_fetched(queryset: Any) -> bool:

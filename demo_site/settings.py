@@ -42,6 +42,7 @@ MIDDLEWARE = [
 ROOT_URLCONF = "demo_site.urls"
 ASGI_APPLICATION = "demo_site.asgi.application"
 STATIC_URL = "static/"
+LOGIN_URL = "login"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

@@ -1,5 +1,5 @@
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 from demo_site import views
 
@@ -14,5 +14,6 @@ urlpatterns = [
     path("call_an_api/", views.CallAnApi.as_view(), name="call_an_api"),
     path("write_a_file/", views.WriteAFile.as_view(), name="write_a_file"),
     path("weather.json", views.WeatherApi.as_view(), name="weather"),
+    path("orders/", include("demo_site.orders")),
     path("admin/", admin.site.urls),
 ]

@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.views import View
 
 from asyncviews.background.runner import runner
 from asyncviews.background.task import BackgroundTask
@@ -76,7 +77,8 @@ class BackgroundTaskMixin:
         super().__init_subclass__(**kwargs)
         defining = [base for base in cls.__mro__ if "handle" in vars(base)]
         earlier = defining[: defining.index(BackgroundTaskMixin)]
-        if wrong := [base for base in earlier if not issubclass(base, BackgroundTaskMixin)]:
+        views = [base for base in earlier if issubclass(base, View)]
+        if wrong := [base for base in views if not issubclass(base, BackgroundTaskMixin)]:
             raise ImproperlyConfigured(
                 f"{cls.__qualname__}: BackgroundTaskMixin stands before {wrong[0].__qualname__} in "
                 "the list of bases, as in `class Smoke(BackgroundTaskMixin, AsyncView)`."
