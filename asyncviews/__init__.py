@@ -38,6 +38,7 @@ from asyncviews.sources import (
     UploadedFile,
 )
 from asyncviews.streaming import ServerSentEvent
+from asyncviews.transactions import in_transaction
 from asyncviews.views import AsyncView
 
 __all__ = [
@@ -76,5 +77,6 @@ __all__ = [
     "background_task",
     "current_task",
     "http_client",
+    "in_transaction",
     "resource",
 ]

@@ -40,7 +40,7 @@ class OrderFilter(BaseModel):
     customer__icontains: Annotated[Text | None, NoneIfEmpty] = Field(None, alias="customer")
 
 
-class OrderForm(forms.ModelForm[Order]):
+class OrderForm(forms.ModelForm):  # type: ignore[type-arg] # not subscriptable at run time
     pickup_on = forms.DateField(
         label="Fetched on", widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
     )
@@ -117,7 +117,7 @@ class SignUp(AsyncCreateView[User]):
     template_name = "demo_site/orders/sign_up.html"
     success_url = reverse_lazy("orders")
 
-    async def form_valid(self, form: forms.ModelForm[User]) -> HttpResponse:
+    async def form_valid(self, form: "forms.ModelForm[User]") -> HttpResponse:
         response = await super().form_valid(form)
         await alogin(self.request, self.object)
         return response

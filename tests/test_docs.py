@@ -299,6 +299,9 @@ TASKS = {"default": {"BACKEND": "asyncviews.tasks.AsyncioBackend", "QUEUES": ["d
 ROOT_URLCONF = "project.guests"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STATIC_URL = "static/"
+TEMPLATES = [{
+    "BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True, "OPTIONS": {},
+}]
 if django.VERSION >= (6, 1):
     MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 """
@@ -320,9 +323,11 @@ from django.test import (
     AsyncClient, AsyncRequestFactory, LiveServerTestCase, TransactionTestCase, override_settings,
 )
 
-from asyncviews import ResourceNotOpen, add_background_task
+from asyncviews import ResourceNotOpen, add_background_task, in_transaction
 from asyncviews.asgi import lifespan
-from project import api, cooking, mails, meats, orders, resources, shopping, signals, views, visits
+from project import (
+    api, cooking, mails, meats, orders, people, resources, shopping, signals, views, visits,
+)
 
 post_save.disconnect(signals.welcome_new_user, sender=User)
 BUTCHER = override_settings(ASYNCVIEWS={"RESOURCES": ["project.resources.butcher"]})
@@ -370,6 +375,35 @@ class GuideTests(TransactionTestCase):
         self.assertEqual(unknown.status_code, 404)
         await confirmation.arefresh()
         self.assertEqual(confirmation.return_value, "attempt 1: a@example.com")
+
+    async def test_generic_views(self):
+        ada = await User.objects.acreate_user("ada", is_staff=True)
+        await User.objects.acreate_user("bob")
+        request = self.factory.get("/?is_staff=yes")
+        request.user = ada
+        response = await people.People.as_view()(request)
+        await response.render()
+        self.assertInHTML("<p>ada: </p>", response.text)
+        self.assertInHTML("<p>Page 1 of 1, 2 people in all</p>", response.text)
+        self.assertNotIn("bob", response.text)
+
+    async def test_a_form_for_oneself(self):
+        ada = await User.objects.acreate_user("ada")
+        request = self.factory.post("/", {"first_name": "Ada"})
+        request.user = ada
+
+        async def auser():
+            return ada
+
+        request.auser = auser
+        response = await people.Profile.as_view()(request)
+        self.assertEqual((response.status_code, response.url), (302, "/people/"))
+        await ada.arefresh_from_db()
+        self.assertEqual(ada.first_name, "Ada")
+        with self.assertRaises(ZeroDivisionError):
+            await in_transaction(lambda: User.objects.update(first_name="Bob") / 0)
+        await ada.arefresh_from_db()
+        self.assertEqual(ada.first_name, "Ada")
 
     @BUTCHER
     async def test_resources(self):
@@ -451,7 +485,7 @@ def test_the_guides_show_a_project_that_works(tmp_path: Path) -> None:
     (tmp_path / "project/settings.py").write_text(HOW_TO_SETTINGS)
     (tmp_path / "project/test_guides.py").write_text(HOW_TO_TESTS)
     test = ["python", "-W", "error", "-m", "django", "test", "--settings", "project.settings"]
-    assert_shows(run(test, tmp_path), "Found 18 test(s).\nOK")
+    assert_shows(run(test, tmp_path), "Found 20 test(s).\nOK")
     pytest = ["python", "-W", "error", "-m", "pytest", "--ds=project.settings"]
     asyncio = ["-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]
     assert "3 passed" in run([*pytest, *asyncio, "project/test_guests.py"], tmp_path)
