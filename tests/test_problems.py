@@ -35,7 +35,7 @@ from asyncviews import (
     TooManyRequests,
     Unauthorized,
 )
-from asyncviews.problems import DOCUMENTATION, Problems, problem_response
+from asyncviews.problems import DOCUMENTATION, Problems, prefers_html, problem_response
 
 
 def answer(problem: Problem, accept: str | None = None):
@@ -63,6 +63,26 @@ def test_a_browser_gets_a_page_and_everyone_else_json(accept, content_type):
     response = answer(Problem("no"), accept)
     assert response["Content-Type"] == content_type
     assert response["Vary"] == "Accept"
+
+
+@pytest.mark.parametrize(
+    ("accept", "undecided", "html"),
+    [
+        ("*/*", True, True),
+        ("*/*", False, False),
+        ("image/png", True, True),
+        ("image/png", False, False),
+        ("text/*", False, True),
+        ("application/*", True, False),
+        ("application/json, text/plain, */*", True, False),
+        ("application/json, text/html", True, False),
+        ("text/html;q=0.5, application/json", True, False),
+        (BROWSER, False, True),
+    ],
+)
+def test_who_prefers_html(accept, undecided, html):
+    request = RequestFactory().get("/", headers={"accept": accept})
+    assert prefers_html(request, undecided=undecided) is html
 
 
 def test_a_document_has_the_members_of_rfc_9457():

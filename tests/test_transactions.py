@@ -103,13 +103,9 @@ def test_async_views_that_it_breaks_are_named(atomic_requests):
 @pytest.mark.urls(__name__)
 def test_it_says_what_happens(atomic_requests, db):
     """The warning is true, and so is its hint."""
-    connections["default"].settings_dict["ATOMIC_REQUESTS"] = True
-    try:
-        with pytest.raises(RuntimeError, match="You cannot use ATOMIC_REQUESTS with async views"):
-            async_to_sync(AsyncClient().get)("/broken/")
-        assert async_to_sync(AsyncClient().get)("/exempt/").text == "hello"
-    finally:
-        connections["default"].settings_dict["ATOMIC_REQUESTS"] = False
+    with pytest.raises(RuntimeError, match="You cannot use ATOMIC_REQUESTS with async views"):
+        async_to_sync(AsyncClient().get)("/broken/")
+    assert async_to_sync(AsyncClient().get)("/exempt/").text == "hello"
 
 
 def test_many_views_are_counted(atomic_requests, settings):

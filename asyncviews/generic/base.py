@@ -66,6 +66,16 @@ class AsyncTemplateView(AsyncTemplateResponseMixin, AsyncContextMixin, AsyncView
         return self.render_to_response(await self.get_context_data(**kwargs))
 
 
+def share_parameters(cls: type[AsyncView], method: str, *others: str, owner: type) -> None:
+    """Let handlers that only call that of `method` have its parameters, too.
+
+    `owner` is the class that defines them; one that a subclass overrides has its own.
+    """
+    for other in others:
+        if getattr(cls, other) is vars(owner)[other] and {method, other} <= cls._signatures.keys():
+            cls._signatures[other] = cls._signatures[method]
+
+
 class AsyncRedirectView(AsyncView, RedirectView):
     """Redirects, whatever the method."""
 
@@ -74,6 +84,8 @@ class AsyncRedirectView(AsyncView, RedirectView):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_hooks(cls)
+        others = ("head", "post", "options", "delete", "put", "patch")
+        share_parameters(cls, "get", *others, owner=AsyncRedirectView)
 
     async def get_redirect_url(self, *args: Any, **kwargs: Any) -> str | None:
         """Return the URL to redirect to, or None for 410 (Gone)."""
@@ -89,4 +101,7 @@ class AsyncRedirectView(AsyncView, RedirectView):
         redirect = HttpResponsePermanentRedirect if self.permanent else HttpResponseRedirect
         return redirect(url, preserve_request=self.preserve_request)
 
-    head = post = options = delete = put = patch = get  # type: ignore[assignment]
+    async def head(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return await self.get(request, *args, **kwargs)
+
+    post = options = delete = put = patch = head  # type: ignore[assignment]

@@ -12,7 +12,11 @@ from django.http.response import HttpResponseBase
 from django.views.generic.detail import SingleObjectTemplateResponseMixin
 
 from asyncviews.generic import bases
-from asyncviews.generic.base import AsyncContextMixin, AsyncTemplateResponseMixin
+from asyncviews.generic.base import (
+    AsyncContextMixin,
+    AsyncTemplateResponseMixin,
+    share_parameters,
+)
 from asyncviews.generic.bases import (
     BaseDeleteView,
     DeleteFormT,
@@ -66,7 +70,11 @@ class AsyncModelFormMixin(
 
 
 class AsyncProcessFormView(AsyncView):
-    """Renders a form on GET, and processes it on POST."""
+    """Renders a form on GET, and processes it on POST and PUT."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        share_parameters(cls, "post", "put", owner=AsyncProcessFormView)
 
     if TYPE_CHECKING:
         get_context_data: Any

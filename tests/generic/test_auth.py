@@ -200,6 +200,21 @@ def test_the_user_is_there_for_synchronous_hooks_without_another_query(visit):
     assert answer.queries == 4  # session, user, article, tags
 
 
+def test_a_user_that_an_asynchronous_test_has_fetched_is_known_as_well(visit):
+    class Page(UserPassesTestMixin, AsyncDetailView):
+        template_name = "generic/article_detail.html"
+
+        async def test_func(self):
+            return (await self.request.auser()).username == "guest"
+
+        def get_queryset(self):
+            return ARTICLES.exclude(author__name=self.request.user.username)
+
+    [answer] = visit(Page, get("/1/"), route="<int:pk>/", user="guest")
+    assert "user=guest" in answer.content
+    assert answer.queries == 4
+
+
 @pytest.mark.parametrize(
     ("attributes", "username"), [({}, "late"), ({"_cached_user": User(username="early")}, "early")]
 )

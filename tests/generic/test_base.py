@@ -143,6 +143,28 @@ def test_where_to_redirect_may_need_the_database(compare):
     assert nowhere.status == 404
 
 
+class Away(AsyncRedirectView):
+    async def get(self, request, to: Query[int]):
+        self.url = f"/{to}/"
+        return await super().get(request)
+
+
+@pytest.mark.parametrize("method", ["get", "head", "post", "put", "patch", "delete", "options"])
+def test_all_methods_have_the_parameters_of_get(visit, method):
+    [found, refused] = visit(Away, ask(method, "/?to=7"), ask(method, "/?to=x"))
+    assert (found.status, found.headers["Location"]) == (302, "/7/")
+    assert refused.status == 422
+
+
+def test_a_handler_of_ones_own_has_parameters_of_its_own(visit):
+    class Other(Away):
+        async def post(self, request, to: Query[str]):
+            return await super().get(request, to=8)
+
+    answers = visit(Other, ask("post", "/?to=x"), ask("put", "/?to=7"))
+    assert [answer.headers["Location"] for answer in answers] == ["/8/", "/7/"]
+
+
 @pytest.mark.parametrize("preserve", [False, True])
 async def test_a_redirect_may_preserve_method_and_body(preserve):
     """As Django's does from 6.1 on."""

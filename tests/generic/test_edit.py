@@ -15,6 +15,7 @@ from django.test import override_settings
 from django.views.generic import CreateView, DeleteView, DetailView, FormView, UpdateView
 from django.views.generic.edit import FormMixin, ModelFormMixin
 
+from asyncviews import Query
 from asyncviews.generic import (
     AsyncCreateView,
     AsyncDeleteView,
@@ -230,6 +231,21 @@ def test_a_form_below_an_object(compare):
     asks = [get("/1/"), post("/1/"), post("/1/", name="Dora")]
     [page, _, _] = compare(views, *asks, route="<int:pk>/")
     assert (page.context["object"][1], page.context["form"][0]) == (1, "Contact")
+
+
+class Typed(AsyncFormView[Contact]):
+    form_class = Contact
+    template_name = "generic/form.html"
+
+    async def post(self, request, to: Query[int]):
+        self.success_url = f"/{to}/"
+        return await super().post(request)
+
+
+@pytest.mark.parametrize(("query", "status"), [("?to=7", 302), ("?to=x", 422)])
+def test_put_has_the_parameters_of_post(visit, query, status):
+    [posted, put] = visit(Typed, post(f"/{query}", name="Dora"), ask("put", f"/{query}"))
+    assert (posted.status, put.status) == (status, 422 if status == 422 else 200)
 
 
 # CreateView and UpdateView
