@@ -89,9 +89,10 @@ def _check_order(cls: type) -> None:
                 f"{cls.__qualname__} is no AsyncView: {name} of asyncviews.auth would not protect "
                 "it. For Django's views there is that of django.contrib.auth.mixins."
             )
-        if handling.index(views[0]) < handling.index(mixin) and not issubclass(views[0], mixin):
+        before = handling[: handling.index(mixin)]
+        if earlier := [view for view in views if view in before and not issubclass(view, mixin)]:
             raise ImproperlyConfigured(
-                f"{cls.__qualname__}: {name} stands before {views[0].__qualname__} in the list of "
+                f"{cls.__qualname__}: {name} stands before {earlier[0].__qualname__} in the list of "
                 f"bases, as in `class Orders({name}, AsyncView)`; otherwise it protects nothing."
             )
 

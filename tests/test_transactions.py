@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -17,6 +18,7 @@ from django.views.generic import TemplateView
 
 from asyncviews import AsyncView
 from asyncviews.transactions import check_atomic_requests, in_transaction
+from tests.conftest import until
 
 
 def store(*names: str, fail: bool = False) -> list[str]:
@@ -49,6 +51,23 @@ def test_it_runs_on_the_requests_thread():
 
     async_to_sync(in_transaction)(note)
     assert threads == [threading.current_thread()]
+
+
+async def test_a_cancellation_does_not_undo_it(transactional_db):
+    began, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        go_on.wait(10)
+        store("kept")
+
+    task = asyncio.create_task(in_transaction(work))
+    await until(began.is_set)
+    task.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await Group.objects.filter(name="kept").aexists()
 
 
 async def test_a_coroutine_function_is_refused():

@@ -28,16 +28,14 @@ def _migrated(options: dict[str, Any], django_db_blocker: Any) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def sqlite(
-    tmp_path_factory: pytest.TempPathFactory, django_db_setup: None, django_db_blocker: Any
-) -> Iterator[str]:
+def sqlite(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any) -> Iterator[str]:
     """The alias of a SQLite database that has the tables of all apps."""
     name = str(tmp_path_factory.mktemp("generic") / "db.sqlite3")
     yield from _migrated({"ENGINE": "django.db.backends.sqlite3", "NAME": name}, django_db_blocker)
 
 
 @pytest.fixture(scope="session")
-def postgresql(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
+def postgresql(django_db_blocker: Any) -> Iterator[str]:
     """The same on PostgreSQL."""
     address = Postgres.address
     try:

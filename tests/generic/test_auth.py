@@ -306,6 +306,11 @@ def test_a_protected_view_may_be_extended():
 
         class Unprotected(Base, UserPassesTestMixin): ...
 
+    with pytest.raises(ImproperlyConfigured, match="LoginRequiredMixin stands before AsyncView in"):
+
+        class OwnHandle(AsyncPage, LoginRequiredMixin):
+            async def handle(self, request, *args, **kwargs): ...
+
 
 def test_a_synchronous_has_permission_is_refused():
     with pytest.raises(ImproperlyConfigured, match=r"has_permission\(\) must be `async def`"):
