@@ -7,7 +7,7 @@ get what Django answers, a redirect to the login page or the 403 page.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.contrib.auth import mixins
@@ -18,27 +18,7 @@ from django.views import View
 
 from asyncviews.hooks import check_hooks
 from asyncviews.internals import fetch_user, share_user
-from asyncviews.responses import Problem, prefers_html
-
-
-class Unauthorized(Problem):
-    """Nobody is logged in: 401."""
-
-    status = 401
-
-    def __init__(
-        self, detail: str = "", *, headers: dict[str, str] | None = None, **extensions: Any
-    ) -> None:
-        # A 401 carries a challenge (RFC 9110, section 11.6.1); sessions have no registered scheme.
-        super().__init__(
-            detail, headers={"WWW-Authenticate": "Session"} | (headers or {}), **extensions
-        )
-
-
-class Forbidden(Problem):
-    """Who is logged in may not: 403."""
-
-    status = 403
+from asyncviews.problems import Forbidden, Unauthorized, prefers_html
 
 
 class AccessMixin(mixins.AccessMixin):
@@ -47,7 +27,9 @@ class AccessMixin(mixins.AccessMixin):
     # For the OpenAPI document: what a request has to bring, as names of its security schemes.
     credentials: ClassVar[tuple[str, ...]] = ("session",)
 
-    request: HttpRequest
+    if TYPE_CHECKING:  # of AsyncView
+        request: HttpRequest
+        answers_json: Callable[[], bool]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -62,7 +44,7 @@ class AccessMixin(mixins.AccessMixin):
             Forbidden: the client wants JSON, and somebody is.
             PermissionDenied: `raise_exception` is set, or somebody is logged in.
         """
-        if prefers_html(self.request, undecided=True):
+        if prefers_html(self.request, undecided=not self.answers_json()):
             return super().handle_no_permission()
         problem = Forbidden if self.request.user.is_authenticated else Unauthorized
         raise problem(str(self.get_permission_denied_message()))

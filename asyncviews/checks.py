@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from asgiref.sync import iscoroutinefunction
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import (
@@ -33,7 +34,7 @@ from asyncviews.background import BackgroundTaskMixin
 from asyncviews.conf import SETTING, Settings, get_settings
 from asyncviews.handler import HTTPHandler
 from asyncviews.middleware_costs import middleware_costs
-from asyncviews.urlconf import walk
+from asyncviews.urlconf import Route, view_path, walk
 
 TAG = "asyncviews"
 
@@ -76,6 +77,46 @@ def check_middleware(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
             id="asyncviews.W001",
         )
     ]
+
+
+NAMED = 5
+"""How many views a warning names."""
+
+
+@register(TAG)
+def check_atomic_requests(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    """Whether there are async views that ``ATOMIC_REQUESTS`` breaks: Django answers them with 500."""
+    aliases = [alias for alias in connections if connections.settings[alias].get("ATOMIC_REQUESTS")]
+    views = [route for route in walk() if iscoroutinefunction(route.callback)] if aliases else []
+    return [
+        _not_atomic(alias, broken)
+        for alias in aliases
+        if (broken := [route for route in views if alias not in _exempt(route)])
+    ]
+
+
+def _exempt(route: Route) -> set[str]:
+    """Return the databases from whose transactions a view is exempt."""
+    exempt: set[str] = getattr(route.callback, "_non_atomic_requests", set())
+    return exempt
+
+
+def _not_atomic(alias: str, routes: list[Route]) -> CheckMessage:
+    named = ", ".join(
+        f"{route.route or '/'} ({view_path(route.callback)})" for route in routes[:NAMED]
+    )
+    if len(routes) > NAMED:
+        named += f" and {len(routes) - NAMED} more"
+    return Warning(
+        f"ATOMIC_REQUESTS of the database {alias!r} does not work with async views, which raise "
+        f"RuntimeError instead of answering: {named}.",
+        hint=(
+            "Turn it off and say what is atomic: `await in_transaction(func)`. Or keep it for "
+            "synchronous views, and exempt each async one: "
+            '@method_decorator(transaction.non_atomic_requests, name="dispatch").'
+        ),
+        id="asyncviews.W006",
+    )
 
 
 @register(TAG, deploy=True)

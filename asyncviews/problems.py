@@ -262,18 +262,8 @@ def _forget(*, setting: str, **kwargs: Any) -> None:
 # Responses
 
 
-def answer(request: HttpRequest, exc: Exception, problems: Problems) -> HttpResponse | None:
-    """Return what answers an exception, None if that is up to Django.
-
-    So it is with a bug, and with `Http404` and the like where the client prefers Django's page.
-    """
-    problem = problem_of(exc, problems)
-    if problem is None and not prefers_html(request):
-        problem = _djangos_problem(request, exc)
-    return None if problem is None else problem_response(request, problem)
-
-
-def _djangos_problem(request: HttpRequest, exc: Exception) -> Problem | None:
+def djangos_problem(request: HttpRequest, exc: Exception) -> Problem | None:
+    """Return what an exception is that Django would answer with a page, None if it is a bug."""
     make = _look_up(exc, DJANGOS)
     if make is None:
         return None
@@ -283,13 +273,17 @@ def _djangos_problem(request: HttpRequest, exc: Exception) -> Problem | None:
     return make()
 
 
-def problem_response(request: HttpRequest, problem: Problem) -> HttpResponse:
+def problem_response(
+    request: HttpRequest, problem: Problem, *, undecided: bool = False
+) -> HttpResponse:
     """Return `problem` as JSON, or as a small page for a client that prefers HTML.
+
+    One that takes both alike, or neither, is `undecided`, and gets the page if that is true.
 
     A project replaces the page with a template of its own, ``asyncviews/problem.html``.
     """
     document = problem.document()
-    if prefers_html(request):
+    if prefers_html(request, undecided=undecided):
         response = HttpResponse(_render_page(document), status=problem.status)
     else:
         response = JsonResponse(document, status=problem.status, content_type=PROBLEM_JSON)

@@ -6,20 +6,23 @@ A new source is a subclass of `Source` and an alias like those at the end.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.core.files import uploadedfile
 from django.http import HttpRequest
+from django.http.multipartparser import MultiPartParserError
 from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
 from pydantic_core import CoreSchema, PydanticCustomError, ValidationError, core_schema, from_json
 
 from asyncviews import internals
-from asyncviews.problems import MalformedRequest, UnsupportedMediaType
+from asyncviews.problems import MalformedRequest, UnsupportedMediaType, djangos_problem
 
 if TYPE_CHECKING:
     UploadedFile = uploadedfile.UploadedFile[bytes]
@@ -204,10 +207,20 @@ def _is_json(content_type: str | None) -> bool:
 
 
 async def _load_body(request: HttpRequest) -> None:
-    if internals.body_is_at_hand(request):
-        request.body  # noqa: B018 - a property
-    else:
-        await sync_to_async(lambda: request.body)()
+    with _refusing(request):
+        if internals.body_is_at_hand(request):
+            request.body  # noqa: B018 - a property
+        else:
+            await sync_to_async(lambda: request.body)()
+
+
+@contextmanager
+def _refusing(request: HttpRequest) -> Iterator[None]:
+    """Raise as a problem what Django raises when it reads a body: it is the client's to read."""
+    try:
+        yield
+    except (SuspiciousOperation, BadRequest, MultiPartParserError) as exc:
+        raise djangos_problem(request, exc) or exc from exc
 
 
 class RawBodySource(Source):
@@ -260,10 +273,11 @@ class FormSource(Source):
     async def load(self, request: HttpRequest) -> None:
         if request.content_type not in FORMS and internals.body_size(request):
             raise UnsupportedMediaType(FORMS)
-        if internals.form_parses_quickly(request):
-            internals.parse_form(request)
-        else:
-            await sync_to_async(internals.parse_form)(request)
+        with _refusing(request):
+            if internals.form_parses_quickly(request):
+                internals.parse_form(request)
+            else:
+                await sync_to_async(internals.parse_form)(request)
 
     def read(
         self, request: HttpRequest, url_kwargs: Mapping[str, Any], fields: Mapping[str, bool]

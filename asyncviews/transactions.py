@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
-from django.apps import AppConfig
-from django.core.checks import CheckMessage
-from django.core.checks import Warning as CheckWarning
-from django.db import connections, transaction
-from django.urls import URLPattern, URLResolver, get_resolver
+from django.db import transaction
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-NAMED = 5
-"""How many views a warning names."""
 
 
 async def in_transaction(func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -36,46 +29,3 @@ async def in_transaction(func: Callable[P, R], /, *args: P.args, **kwargs: P.kwa
             "write it as `def`, with the ORM's synchronous methods."
         )
     return await sync_to_async(transaction.atomic(func))(*args, **kwargs)
-
-
-def check_atomic_requests(
-    app_configs: Sequence[AppConfig] | None, **kwargs: Any
-) -> list[CheckMessage]:
-    """Warn of async views that ``ATOMIC_REQUESTS`` breaks: Django answers them with 500."""
-    aliases = [alias for alias in connections if connections.settings[alias].get("ATOMIC_REQUESTS")]
-    views = list(_async_views(get_resolver().url_patterns)) if aliases else []
-    found: list[CheckMessage] = []
-    for alias in aliases:
-        broken = [path for path, exempt in views if alias not in exempt]
-        if broken:
-            found.append(_warning(alias, broken))
-    return found
-
-
-def _warning(alias: str, paths: list[str]) -> CheckMessage:
-    named = ", ".join(paths[:NAMED])
-    if len(paths) > NAMED:
-        named += f" and {len(paths) - NAMED} more"
-    return CheckWarning(
-        f"ATOMIC_REQUESTS of the database {alias!r} does not work with async views, which raise "
-        f"RuntimeError instead of answering: {named}.",
-        hint=(
-            "Turn it off and say what is atomic: `await in_transaction(func)`. Or keep it for "
-            "synchronous views, and exempt each async one: "
-            '@method_decorator(transaction.non_atomic_requests, name="dispatch").'
-        ),
-        id="asyncviews.W010",
-    )
-
-
-def _async_views(
-    patterns: Sequence[URLPattern | URLResolver], prefix: str = ""
-) -> Iterator[tuple[str, set[str]]]:
-    """Yield the path of each async view, and the databases from whose transactions it is exempt."""
-    for pattern in patterns:
-        path = prefix + str(pattern.pattern)
-        if isinstance(pattern, URLResolver):
-            yield from _async_views(pattern.url_patterns, path)
-        elif iscoroutinefunction(pattern.callback):
-            exempt: set[str] = getattr(pattern.callback, "_non_atomic_requests", set())
-            yield f"{path or '/'} ({pattern.lookup_str})", exempt

@@ -18,7 +18,9 @@ from asyncviews.problems import (
     InvalidParameters,
     MethodNotAllowed,
     Problems,
-    answer,
+    djangos_problem,
+    prefers_html,
+    problem_of,
     problem_response,
 )
 from asyncviews.responses import Returns, read_returns
@@ -50,6 +52,10 @@ class AsyncView(View):
     cancelled, while others run to their end; a stream is then cancelled all the same."""
     problems: ClassVar[Problems] = {}
     """Which exceptions of the handlers are which problems, before the project's ``PROBLEMS``."""
+
+    is_page: ClassVar[bool] = False
+    """Whether it is for browsers: a client that says nothing of what it accepts then hears of errors
+    as they do, by pages."""
 
     handlers: ClassVar[dict[str, Handler]] = {}
     """By method, in lower case."""
@@ -132,10 +138,12 @@ class AsyncView(View):
         )
 
     async def _without_handler(self, method: str, request: HttpRequest) -> HttpResponseBase:
+        answer: Any = self.options
         if method != "options":
-            raise MethodNotAllowed(self._allowed_methods())
-        answer: Any = self.options(request)
-        allowed: HttpResponseBase = await answer
+            if not (self.is_page and prefers_html(request, undecided=True)):
+                raise MethodNotAllowed(self._allowed_methods())
+            answer = self.http_method_not_allowed
+        allowed: HttpResponseBase = await answer(request)
         return allowed
 
     def _allowed_methods(self) -> list[str]:
@@ -164,7 +172,7 @@ class AsyncView(View):
 
     async def handle_invalid(self, problem: InvalidParameters) -> HttpResponseBase:
         """Answer a request that does not fit the handler's signature."""
-        return problem_response(self.request, problem)
+        return problem_response(self.request, problem, undecided=self.is_page)
 
     async def handle_exception(self, exc: Exception) -> HttpResponseBase:
         """Answer an exception of `handle()`: as a problem, if it is one, or else as Django does.
@@ -174,7 +182,14 @@ class AsyncView(View):
         """
         if isinstance(exc, InvalidParameters):
             return await self.handle_invalid(exc)
-        response = answer(self.request, exc, self.problems)
-        if response is None:
+        problem = problem_of(exc, self.problems)
+        if problem is None and not prefers_html(self.request, undecided=not self.answers_json()):
+            problem = djangos_problem(self.request, exc)
+        if problem is None:
             raise exc
-        return response
+        return problem_response(self.request, problem, undecided=self.is_page)
+
+    def answers_json(self) -> bool:
+        """Whether the handler declares values, and not only responses of which nothing is known."""
+        handler = self.handlers.get((self.request.method or "").lower())
+        return handler is not None and bool(handler.returns.answers)

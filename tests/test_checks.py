@@ -9,12 +9,17 @@ import subprocess
 import sys
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core.asgi import get_asgi_application as get_djangos
 from django.core.checks import Tags, run_checks
 from django.core.management import CommandError, call_command
 from django.db import connections
+from django.db.transaction import non_atomic_requests
 from django.http import HttpResponse
-from django.urls import path
+from django.test import AsyncClient
+from django.urls import include, path
+from django.utils.decorators import method_decorator
+from django.views.generic import TemplateView
 
 from asyncviews import AsyncView, BackgroundTaskMixin, checks
 from asyncviews.asgi import get_asgi_application as get_ours
@@ -205,6 +210,44 @@ def test_a_pool_keeps_count_itself(settings, database):
 def test_the_number_of_processes_is_taken_from_the_environment(settings, database, monkeypatch):
     monkeypatch.setenv("WEB_CONCURRENCY", "10000")
     assert "10000 processes may ask for 240000" in found(databases=[database.alias])["W005"]
+
+
+class Exempt(Start): ...
+
+
+async def function(request): ...
+
+
+atomic = [
+    path("broken/", Start.as_view()),
+    path("exempt/", method_decorator(non_atomic_requests, name="dispatch")(Exempt).as_view()),
+    path("sync/", TemplateView.as_view()),
+    path("more/", include([path("<int:pk>/", function)])),
+]
+
+
+@pytest.fixture
+def atomic_requests(monkeypatch, settings):
+    settings.ROOT_URLCONF = tuple(atomic)
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+
+
+def test_async_views_that_atomic_requests_breaks_are_named(atomic_requests):
+    message = found(deploy=False)["W006"]
+    assert "ATOMIC_REQUESTS of the database 'default'" in message
+    views = f"broken/ ({__name__}.Start), more/<int:pk>/ ({__name__}.function)."
+    assert message.endswith(views)
+
+
+def test_they_are_broken_indeed_and_the_remedy_helps(atomic_requests, db):
+    with pytest.raises(RuntimeError, match="You cannot use ATOMIC_REQUESTS with async views"):
+        async_to_sync(AsyncClient().get)("/broken/")
+    assert async_to_sync(AsyncClient().get)("/exempt/").status_code == 200
+
+
+def test_many_views_are_counted(atomic_requests, settings):
+    settings.ROOT_URLCONF = tuple(path(f"{n}/", Start.as_view()) for n in range(8))
+    assert found(deploy=False)["W006"].endswith("and 3 more.")
 
 
 def test_the_command_shows_them(settings):

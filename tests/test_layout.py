@@ -17,6 +17,8 @@ sources inline
 parameters handler background
 responses tasks middleware_costs logs
 views durable diagnosis
+rendering hooks transactions
+generic auth
 asgi
 metrics checks testing
 server apps pytest_plugin

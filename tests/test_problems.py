@@ -160,7 +160,12 @@ class Raises(AsyncView):
     problems: ClassVar[Problems] = {KeyError: NotFound}
     raises: Exception = ZeroDivisionError()
 
-    async def get(self, request: HttpRequest) -> HttpResponse:
+    async def get(self, request: HttpRequest) -> dict[str, str]:
+        raise self.raises
+
+
+class RaisesInPage(Raises):
+    async def get(self, request: HttpRequest) -> HttpResponse:  # type: ignore[override]
         raise self.raises
 
 
@@ -201,6 +206,14 @@ def type_name(status: int) -> str:
 async def test_a_browser_gets_djangos_page_for_djangos_exceptions(exc):
     with pytest.raises(type(exc)):
         await answer_to(exc, accept=BROWSER)
+
+
+@pytest.mark.parametrize("accept", ["*/*", "image/png", BROWSER])
+async def test_a_page_answers_djangos_exceptions_as_django_does(accept):
+    with pytest.raises(Http404):
+        await answer_to(Http404(), RaisesInPage, accept=accept)
+    response = await answer_to(Http404(), RaisesInPage, accept="application/json")
+    assert response["Content-Type"] == "application/problem+json"
 
 
 async def test_a_browser_gets_our_page_for_a_problem():

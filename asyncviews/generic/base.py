@@ -7,6 +7,7 @@ loop. A hook that is a plain `def`, and may touch the database, is called on the
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
@@ -57,6 +58,7 @@ class AsyncTemplateResponseMixin(TemplateResponseMixin):
     """
 
     response_class: type[HttpResponse] = AsyncTemplateResponse
+    is_page = True
 
 
 class AsyncTemplateView(AsyncTemplateResponseMixin, AsyncContextMixin, AsyncView):
@@ -72,14 +74,16 @@ def share_parameters(cls: type[AsyncView], method: str, *others: str, owner: typ
     `owner` is the class that defines them; one that a subclass overrides has its own.
     """
     for other in others:
-        if getattr(cls, other) is vars(owner)[other] and {method, other} <= cls._signatures.keys():
-            cls._signatures[other] = cls._signatures[method]
+        if getattr(cls, other) is vars(owner)[other] and {method, other} <= cls.handlers.keys():
+            signature = cls.handlers[method].signature
+            cls.handlers[other] = replace(cls.handlers[other], signature=signature)
 
 
 class AsyncRedirectView(AsyncView, RedirectView):
     """Redirects, whatever the method."""
 
     preserve_request = False
+    is_page = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

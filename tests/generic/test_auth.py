@@ -14,13 +14,11 @@ from django.utils.functional import SimpleLazyObject
 from django.views import View
 from django.views.generic import DetailView
 
-from asyncviews import AsyncView, BackgroundTaskMixin
+from asyncviews import AsyncView, BackgroundTaskMixin, Forbidden, Unauthorized
 from asyncviews.auth import (
     AccessMixin,
-    Forbidden,
     LoginRequiredMixin,
     PermissionRequiredMixin,
-    Unauthorized,
     UserPassesTestMixin,
 )
 from asyncviews.generic import AsyncDetailView, AsyncUpdateView
@@ -38,6 +36,8 @@ class SyncPage(View):
 
 
 class AsyncPage(AsyncView):
+    is_page = True
+
     async def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         return HttpResponse(f"hello {await request.auser()}")
 
@@ -184,7 +184,7 @@ def test_who_wants_json_gets_a_problem(visit, accept, user, status, raise_except
     assert answer.status == status
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert json.loads(answer.content)["detail"] == "Cooks only."
-    assert answer.headers.get("WWW-Authenticate") == ("Session" if status == 401 else None)
+    assert answer.headers.get("WWW-Authenticate") == ("Cookie" if status == 401 else None)
     assert "Accept" in answer.headers["Vary"]
 
 

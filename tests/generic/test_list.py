@@ -194,7 +194,7 @@ def test_declared_fields_filter_a_list(visit, query, found):
 
 
 def test_a_filter_that_does_not_fit_is_a_problem(visit):
-    [answer] = visit(Filtered, get("/?published_on__year=x"))
+    [answer] = visit(Filtered, get("/?published_on__year=x", accept="application/json"))
     assert answer.status == 422
     assert json.loads(answer.content)["errors"][0]["name"] == "published_on__year"
 
