@@ -64,11 +64,12 @@ def check_middleware(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
         return []  # the server says it
     if not costly:
         return []
+    hops = sum(cost.hops for cost in costly)
     listed = ", ".join(f"{cost.path} ({cost.hops})" for cost in costly)
     return [
         Warning(
-            f"Middleware sends each request to a thread and back {sum(c.hops for c in costly)} "
-            f"times: {listed}.",
+            f"Middleware costs each request {hops} hop{'s' if hops > 1 else ''} to a thread and "
+            f"back: {listed}.",
             hint=(
                 "A middleware class whose hooks only compute says so with `inline_capable = True`. "
                 "Others can be written as async middleware. `manage.py asyncviews middleware` "

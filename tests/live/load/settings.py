@@ -30,6 +30,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "tests.live.load.middleware.urlconf",
 ]
+SILENCED_SYSTEM_CHECKS = ["asyncviews.W001"]  # the thread is deliberate
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
