@@ -126,22 +126,20 @@ class Watchdog:
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
-                alive = self._alive
-                missing = alive.elapsed + self._patience - time.monotonic()
-                if missing > 0:
-                    self._stopping.wait(missing)
-                else:
-                    self._observe(alive)
+                alive, delayed = self._alive, self._delayed
+                self._wait(alive.elapsed + self._patience - time.monotonic())
+                if self._alive is alive:
+                    self._observe(alive, delayed)
         except OSError as exc:
             logger.debug("The thread of the event loop has ended: %s", exc)
         except Exception:
             logger.exception("The watchdog has failed. From now on nobody watches the event loop.")
 
-    def _observe(self, alive: Usage) -> None:
+    def _observe(self, alive: Usage, delayed: float) -> None:
         """Watch the loop, last heard of when it was `alive`, until it gives a sign again."""
-        callback = self._look(None, alive)
+        callback = self._look(None, alive, delayed)
         while not self._wait(self._pause(alive)) and self._alive is alive:
-            callback = self._look(callback, self._meter.read())
+            callback = self._look(callback, self._meter.read(), self._delayed)
         if callback and self._alive is not alive:
             self._judge(callback, self._alive)
 
@@ -152,13 +150,13 @@ class Watchdog:
 
     def _wait(self, seconds: float) -> bool:
         """Wait for the end of the watch, and note by how much this thread has woken too late."""
-        began = time.monotonic()
+        due = time.monotonic() + max(seconds, 0.0)
         if self._stopping.wait(seconds):
             return True
-        self._delayed += max(0.0, time.monotonic() - began - seconds)
+        self._delayed += max(0.0, time.monotonic() - due)
         return False
 
-    def _look(self, known: _Callback | None, now: Usage) -> _Callback | None:
+    def _look(self, known: _Callback | None, now: Usage, delayed: float) -> _Callback | None:
         """Note what runs on the loop; `known` is what ran there at the last look."""
         innermost = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - in the docs
         if innermost is None:  # the thread has ended
@@ -167,13 +165,13 @@ class Watchdog:
         if known and (not frames or frames[0] is not known.frame):
             self._judge(known, now)
             known = None
-        if not frames or any(map(_is_excused, frames)):
+        if not frames or any(map(_is_excused, frames)) or frames[0].f_code is _BEAT:
             return None
         seen = time.monotonic()
         if known is None:
             context = internals.callback_context(self._loop, handle)
             fields = context_fields(context) if context is not None else {}  # while it is there
-            known = _Callback(frames[0], fields, now, self._delayed, seen, seen)
+            known = _Callback(frames[0], fields, now, delayed, seen, seen)
         known.last_seen = seen
         known.stacks[tuple(map(_line, frames))] += 1
         if seen - known.first_seen > TOO_LONG_TO_WAIT:
@@ -194,6 +192,9 @@ class Watchdog:
             self._known.add((place.file, place.number))
             computes = usage.computing >= own / 2
             _report(lines, usage.elapsed, callback.fields, computes=computes, ended=ended)
+
+
+_BEAT = Watchdog._beat.__code__  # noqa: SLF001 - its own
 
 
 def _callback_frames(frame: FrameType | None) -> tuple[list[FrameType], FrameType | None]:
