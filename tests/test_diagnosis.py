@@ -221,12 +221,12 @@ async def test_other_threads_that_compute_cause_no_false_alarm(watchdog, warning
         while not done.is_set():
             sum(range(1000))
 
-    others = [threading.Thread(target=compute) for _ in range(6)]
+    others = [threading.Thread(target=compute) for _ in range(4)]
     for other in others:
         other.start()
     loop = asyncio.get_running_loop()
     late = 0
-    end = loop.time() + 5
+    end = loop.time() + 3
     while late < 3 and loop.time() < end:
         began = loop.time()
         await asyncio.sleep(0.01)
