@@ -60,7 +60,7 @@ def test_it_is_djangos_handler():
 async def test_http_is_answered(get):
     start, body = await get("/nowhere/")
     assert start["status"] == 404
-    assert b"Not Found" in body["body"]
+    assert b"not found" in body["body"].lower()
 
 
 async def test_other_protocols_are_refused_as_by_django():

@@ -186,7 +186,7 @@ class DurableWorker:
                 if task := self._live.get(task_id):
                     task.cancel()
         while self._claiming and self._claim():
-            pass
+            self._save()
 
     def _leave(self) -> None:
         self._save()
@@ -273,11 +273,14 @@ class DurableWorker:
         self._sure = True
 
     def _room(self) -> int:
-        """How many more tasks the runner would start now; one always may wait its turn there."""
+        """How many more tasks the runner would start now; one always may wait its turn there.
+
+        Those whose end is not written yet keep their place: a kill has them run again, too.
+        """
         tasks = list(self._live.values())
         waiting = sum(task.state is State.QUEUED for task in tasks)
         free = get_settings().max_running - runner.stats().running
-        return min(max(free, 1) - waiting, runner.room)
+        return min(max(free, 1) - waiting - len(self._outcomes), runner.room)
 
     def _full_paths(self) -> list[str]:
         """Which tasks run as often as their function allows."""

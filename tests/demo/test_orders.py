@@ -111,7 +111,7 @@ def test_who_changes_something_is_asked_who_it_is(browse, path):
     response = browse(path)
     assert response.redirect_chain == [(f"{reverse('login')}?next={path}", 302)]
     response = browse(path, accept="application/json")
-    assert (response.status_code, response.json()["title"]) == (401, "Unauthorized")
+    assert (response.status_code, response.json()["title"]) == (401, "Authentication required")
 
 
 def test_logging_in_leads_back(browse, cook):

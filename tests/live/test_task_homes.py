@@ -142,7 +142,7 @@ def test_durable_a_killed_process_loses_nothing(durable):
     assert time.monotonic() - began < 60
     done = durable.lines()
     assert done.keys() == expected()
-    assert sum(done.values()) <= COUNT + AT_ONCE
+    assert sum(done.values()) <= COUNT + AT_ONCE + 1
     code, _ = server.stop()
     assert code == 0
     assert "ERROR" not in server.output
@@ -157,7 +157,7 @@ def test_durable_the_other_worker_takes_over_what_a_killed_one_held(durable):
     durable.wait_for_lines(COUNT, server)
     done = durable.lines()
     assert done.keys() == expected()
-    assert sum(done.values()) <= COUNT + AT_ONCE
+    assert sum(done.values()) <= COUNT + AT_ONCE + 1
 
 
 def test_durable_two_processes_share_the_tasks_and_run_none_twice(durable):

@@ -13,7 +13,7 @@ from tests.live.server_process import ServerProcess
 
 PROJECT = Path(__file__).parents[3]
 AT_ONCE = 20
-"""How many tasks run at once in a process: no more than these can run twice after a kill."""
+"""How many tasks run at once in a process: no more than these, and one, run twice after a kill."""
 
 
 class Kitchen:
