@@ -1,0 +1,110 @@
+"""System checks of path parameters: what handlers ask for, and what the URLconf captures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - that is its name
+from pydantic.errors import PydanticInvalidForJsonSchema
+
+from asyncviews.parameters import Group
+from asyncviews.sources import PathSource
+from asyncviews.urlconf import Route, walk
+from asyncviews.views import AsyncView, Handler
+
+
+def check_path_parameters(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Compare the path parameters of each `AsyncView` with what its URL patterns capture.
+
+    E020: a handler requires what a pattern does not capture, and would answer every request with
+    422. W020: a pattern captures what no handler of its view takes.
+    """
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    found: list[CheckMessage] = []
+    for route in walk():
+        view_class = route.view_class
+        if view_class is not None and issubclass(view_class, AsyncView):
+            found += _missing(route, view_class)
+            found += _unused(route, view_class)
+    return found
+
+
+def _missing(route: Route, view_class: type[AsyncView]) -> Iterator[CheckMessage]:
+    captured = {*route.parameters, *route.defaults}
+    for method, handler in _handlers(view_class):
+        for name in sorted(_required(handler) - captured):
+            yield Error(
+                f"{view_class.__qualname__}.{method}() requires the path parameter '{name}', which "
+                f"the URL pattern {route.route!r} does not capture: every request would be "
+                "answered with 422.",
+                hint=f"The pattern captures {_listed(captured)}. A parameter that is to come from "
+                "elsewhere says so, as in Query[...].",
+                obj=view_class,
+                id="asyncviews.E020",
+            )
+
+
+def _unused(route: Route, view_class: type[AsyncView]) -> Iterator[CheckMessage]:
+    handlers = dict(_handlers(view_class))
+    if not handlers or any(handler.signature.takes_kwargs for handler in handlers.values()):
+        return
+    taken = {name for handler in handlers.values() for name in _names(handler)}
+    for name in route.parameters:
+        if name not in taken:
+            methods = ", ".join(f"{method}()" for method in handlers)
+            yield Warning(
+                f"The URL pattern {route.route!r} captures '{name}', which no handler of "
+                f"{view_class.__qualname__} takes ({methods}).",
+                hint=f"The path parameters of the handlers are {_listed(taken)}. What is read from "
+                "self.kwargs can be declared with **kwargs.",
+                obj=view_class,
+                id="asyncviews.W020",
+            )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in sorted(names)) or "nothing"
+
+
+def _handlers(view_class: type[AsyncView]) -> Iterator[tuple[str, Handler]]:
+    """Yield the handlers, but for a HEAD that is answered by GET."""
+    handlers = view_class.handlers
+    for method, handler in handlers.items():
+        if method != "head" or handler.function is not handlers["get"].function:
+            yield method, handler
+
+
+def _path_groups(handler: Handler) -> Iterator[Group]:
+    for group in handler.signature.groups:
+        if isinstance(group.source, PathSource):
+            yield group
+
+
+def _names(handler: Handler) -> Iterator[str]:
+    for group in _path_groups(handler):
+        yield from group.schema.fields
+
+
+def _required(handler: Handler) -> set[str]:
+    required: set[str] = set()
+    for group in _path_groups(handler):
+        if group.name is None or group.required:
+            required |= _required_fields(group)
+    return required
+
+
+def _required_fields(group: Group) -> set[str]:
+    """Return the names without which a request never fits."""
+    try:
+        schema = group.schema.adapter.json_schema()
+    except PydanticInvalidForJsonSchema:
+        return set()  # of such types only a request tells
+    if group.schema.fields.keys() - schema.get("properties", {}).keys():
+        return set()  # there are other names for the same: aliases, members of a union
+    return set(schema.get("required", ()))

@@ -1,0 +1,136 @@
+"""Path parameters are checked against the URLconf before the first request."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import pytest
+from django.conf import settings as django_settings
+from django.http import HttpRequest, HttpResponse
+from django.test import override_settings
+from django.urls import include, path, re_path
+from django.views import View
+from pydantic import AliasChoices, BaseModel, Field
+
+from asyncviews import AsyncView, Path, Query
+from asyncviews.checks_urls import check_path_parameters
+from tests.test_urlconf import root_urlconf
+
+
+class Month(BaseModel):
+    year: int
+    month: int = 1
+
+
+class Order(AsyncView):
+    async def get(self, request: HttpRequest, pk: int) -> HttpResponse: ...
+
+    async def delete(self, request: HttpRequest, pk: int, reason: Query[str]) -> HttpResponse: ...
+
+
+class Optional(AsyncView):
+    async def get(self, request: HttpRequest, pk: int = 0) -> HttpResponse: ...
+
+
+class Keywords(AsyncView):
+    async def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse: ...
+
+
+class Nothing(AsyncView):
+    async def get(self, request: HttpRequest) -> HttpResponse: ...
+
+
+class Archive(AsyncView):
+    async def get(self, request: HttpRequest, month: Path[Month]) -> HttpResponse: ...
+
+
+class Aliased(AsyncView):
+    async def get(
+        self, request: HttpRequest, number: Path[Annotated[int, Field(alias="pk")]]
+    ) -> HttpResponse: ...
+
+
+class Choices(AsyncView):
+    async def get(
+        self,
+        request: HttpRequest,
+        number: Path[Annotated[int, Field(validation_alias=AliasChoices("pk", "id"))]],
+    ) -> HttpResponse: ...
+
+
+class Odd(AsyncView):
+    async def get(self, request: HttpRequest, pk: Callable[[], int]) -> HttpResponse: ...
+
+
+class Without(AsyncView):
+    """A view that has no handlers of its own."""
+
+
+class Django(View):
+    def get(self, request, pk): ...
+
+
+def checked(*patterns):
+    with root_urlconf(*patterns):
+        return check_path_parameters(None)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        path("<int:pk>/", Order.as_view()),
+        path("", Order.as_view(), {"pk": 1}),
+        path("<int:pk>/", include([path("", Order.as_view())])),
+        re_path(r"^(?P<pk>\d+)/$", Order.as_view()),
+        path("", Optional.as_view()),
+        path("<int:pk>/<slug:slug>/", Keywords.as_view()),
+        path("<int:year>/", Archive.as_view()),
+        path("<int:year>/<int:month>/", Archive.as_view()),
+        path("<int:pk>/", Aliased.as_view()),
+        path("<int:id>/", Choices.as_view()),
+        path("<int:pk>/", Odd.as_view()),
+        re_path(r"^(\d+)/$", Nothing.as_view()),
+        path("<int:pk>/", Without.as_view()),
+        path("", Django.as_view()),
+        path("<int:pk>/", lambda request: None),
+    ],
+)
+def test_what_fits(pattern):
+    assert checked(pattern) == []
+
+
+def test_a_handler_that_asks_for_what_the_pattern_has_not_got():
+    get, delete, unused = checked(path("orders/<int:id>/", Order.as_view()))
+    assert (get.id, get.obj, get.is_serious()) == ("asyncviews.E020", Order, True)
+    assert "Order.get() requires the path parameter 'pk'" in get.msg
+    assert "'orders/<int:id>/'" in get.msg
+    assert "The pattern captures 'id'." in get.hint
+    assert "Order.delete()" in delete.msg
+    assert unused.id == "asyncviews.W020"
+
+
+def test_a_name_that_no_handler_takes():
+    (warning,) = checked(path("<slug:shop>/<int:pk>/", Order.as_view()))
+    assert (warning.id, warning.obj, warning.is_serious()) == ("asyncviews.W020", Order, False)
+    assert "captures 'shop', which no handler of Order takes (get(), delete())" in warning.msg
+    assert "The path parameters of the handlers are 'pk'." in warning.hint
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        (path("<int:month>/", Archive.as_view()), [("E020", "'year'")]),
+        (path("<int:number>/", Aliased.as_view()), [("E020", "'pk'"), ("W020", "'number'")]),
+        (path("<int:pk>/", Nothing.as_view()), [("W020", "'pk'")]),
+    ],
+)
+def test_structures_and_aliases(pattern, expected):
+    found = [(message.id, message.msg) for message in checked(pattern)]
+    assert [id_ for id_, _ in found] == [f"asyncviews.{id_}" for id_, _ in expected]
+    for (_, text), (_, name) in zip(found, expected, strict=True):
+        assert name in text
+
+
+def test_a_project_without_urls():
+    with override_settings():
+        del django_settings.ROOT_URLCONF
+        assert check_path_parameters(None) == []
