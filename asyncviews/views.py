@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +17,7 @@ from asyncviews.parameters import Signature, read_signature
 from asyncviews.problems import (
     InvalidParameters,
     MethodNotAllowed,
+    Problem,
     Problems,
     djangos_problem,
     prefers_html,
@@ -52,6 +53,12 @@ class AsyncView(View):
     cancelled, while others run to their end; a stream is then cancelled all the same."""
     problems: ClassVar[Problems] = {}
     """Which exceptions of the handlers are which problems, before the project's ``PROBLEMS``."""
+    raises: ClassVar[Sequence[type[Problem]]] = ()
+    """Further problems that the handlers raise, for the OpenAPI document."""
+    openapi_tags: ClassVar[Sequence[str]] = ()
+    """Under which headings the OpenAPI document has them; by default the namespace or the app."""
+    openapi_hidden: ClassVar[bool] = False
+    """Whether they are left out of the OpenAPI document."""
 
     is_page: ClassVar[bool] = False
     """Whether it is for browsers: a client that says nothing of what it accepts then hears of errors

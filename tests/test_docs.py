@@ -531,7 +531,7 @@ def test_the_settings_reference_has_every_key_and_its_default() -> None:
     assert documented == {name.upper(): default for name, default in defaults.items()}
 
 
-@pytest.mark.parametrize("name", ["serve", "runserver"])
+@pytest.mark.parametrize("name", ["openapi", "runserver", "serve"])
 def test_the_commands_reference_has_every_option(name: str) -> None:
     command = load_command_class("asyncviews", name)
     django = DjangoRunserver() if name == "runserver" else BaseCommand()

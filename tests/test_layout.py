@@ -19,7 +19,7 @@ responses tasks middleware_costs logs
 views durable diagnosis
 rendering hooks transactions
 generic auth
-checks_urls
+openapi checks_urls
 asgi
 metrics checks testing
 server apps pytest_plugin
