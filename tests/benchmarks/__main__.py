@@ -55,6 +55,11 @@ BENCHMARKS = {
         in_process("startproject"),
         compared_to="fastapi",
     ),
+    "bodies": Benchmark(
+        "10 kB of nested JSON in, 100 kB out, in process, no middleware",
+        lambda quick: asyncio.run(inprocess.bodies_of_json(rounds(quick))),
+        compared_to="fastapi",
+    ),
     "sync_views": Benchmark(
         "A synchronous view in process, startproject's middleware",
         lambda quick: asyncio.run(inprocess.sync_views(rounds(quick))),
@@ -132,6 +137,9 @@ TARGETS = [
     ("served", f"hypercorn, {OURS}", f"hypercorn, {THEIRS}", 1 / 6),
     ("in_process", OURS, "fastapi", 1.0),
     ("in_process_startproject", OURS, "fastapi", 1.5),
+    ("bodies", OURS, "fastapi", 1.3),
+    ("bodies", OURS, "ninja@asyncviews", 1.0),
+    ("bodies", OURS, "modern_rest@asyncviews", 1.0),
     ("database", "asyncviews, PostgreSQL, CONN_MAX_AGE=60",
      "django, PostgreSQL, CONN_MAX_AGE=60", 1 / 8),
     ("waiting_in_process", "function@asyncviews", None, 1.3),

@@ -28,6 +28,7 @@ MIDDLEWARE = {
 }
 DJANGO_VIEWS = ("function", "cbv", "ninja", "modern_rest", "adrf", "asyncview")
 DJANGO_HANDLERS = ("django", "asyncviews")
+BODY_VIEWS = ("ninja", "modern_rest", "asyncview")
 OTHERS = ("bare", "starlette", "fastapi", "fastapi_model", "litestar")
 QUERY = b"to_smoke=ribs,brisket&flavor=hickory"
 INVALID_QUERY = b"flavor=" + b"x" * 61
@@ -93,6 +94,18 @@ def application() -> Any:
 
 def names() -> list[str]:
     return [*OTHERS, *(f"{v}@{h}" for v in DJANGO_VIEWS for h in DJANGO_HANDLERS)]
+
+
+def make_for_bodies(name: str) -> tuple[Any, str]:
+    """Return the application of that name, and the path where it takes bodies."""
+    if name == "fastapi":
+        return fastapi_body(), "/body/"
+    view, handler = name.split("@")
+    return django_handler(handler, "none"), f"/body/{view}/"
+
+
+def names_for_bodies() -> list[str]:
+    return ["fastapi", *(f"{view}@{h}" for view in BODY_VIEWS for h in DJANGO_HANDLERS)]
 
 
 # What is not Django
@@ -174,6 +187,20 @@ def fastapi_model() -> Any:
     smoke.__annotations__ = {"query": Annotated[SmokeQuery, Query()], "return": SmokeQuery}
     app = FastAPI()
     app.get("/smoke/")(smoke)
+    return app
+
+
+def fastapi_body() -> Any:
+    from fastapi import FastAPI
+
+    from tests.benchmarks.bodies import Order, answer
+
+    async def body(order: Any) -> Any:
+        return answer(order)
+
+    body.__annotations__ = {"order": Order, "return": list[Order]}
+    app = FastAPI()
+    app.post("/body/")(body)
     return app
 
 

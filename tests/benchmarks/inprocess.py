@@ -10,14 +10,19 @@ from collections.abc import Awaitable, Callable
 from statistics import median
 from typing import Any
 
-from tests.benchmarks import contenders
+from tests.benchmarks import bodies, contenders
 
 HEADERS = [(b"host", b"127.0.0.1"), (b"user-agent", b"benchmark"), (b"accept", b"*/*")]
 Application = Callable[..., Awaitable[None]]
 
 
-async def request(app: Application, path: str, query: bytes = b"") -> tuple[int, bytes]:
-    """Send a request as a server does, in a task of its own; return status and body."""
+async def request(
+    app: Application, path: str, query: bytes = b"", body: bytes = b""
+) -> tuple[int, bytes]:
+    """Send a request as a server does, in a task of its own; return status and body.
+
+    With a body, of JSON, it is a POST.
+    """
     sent: list[Any] = []
     asked = False
 
@@ -26,7 +31,7 @@ async def request(app: Application, path: str, query: bytes = b"") -> tuple[int,
         if asked:
             await asyncio.Event().wait()
         asked = True
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -35,18 +40,22 @@ async def request(app: Application, path: str, query: bytes = b"") -> tuple[int,
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
-        "method": "GET",
+        "method": "POST" if body else "GET",
         "scheme": "http",
         "path": path,
         "raw_path": path.encode(),
         "query_string": query,
         "root_path": "",
-        "headers": HEADERS,
+        "headers": [*HEADERS, *_describe(body)] if body else HEADERS,
         "client": ("127.0.0.1", 50000),
         "server": ("127.0.0.1", 8000),
     }
     await asyncio.create_task(app(scope, receive, send))  # type: ignore[arg-type]
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def _describe(body: bytes) -> list[tuple[bytes, bytes]]:
+    return [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
 
 
 async def check(app: Application, path: str) -> None:
@@ -61,15 +70,21 @@ async def check_invalid(app: Application, path: str) -> None:
     assert status in {400, 422}, (path, status)
 
 
-async def seconds(app: Application, path: str, query: bytes, times: int) -> float:
+async def seconds(
+    app: Application, path: str, query: bytes, times: int, body: bytes = b""
+) -> float:
     began = time.perf_counter()
     for _ in range(times):
-        await request(app, path, query)
+        await request(app, path, query, body)
     return (time.perf_counter() - began) / times
 
 
 async def side_by_side(
-    apps: dict[str, tuple[Any, str]], *, rounds: int, query: bytes = contenders.QUERY
+    apps: dict[str, tuple[Any, str]],
+    *,
+    rounds: int,
+    query: bytes = contenders.QUERY,
+    body: bytes = b"",
 ) -> dict[str, float]:
     """Return the median seconds of a request for each, measured in turns.
 
@@ -77,14 +92,14 @@ async def side_by_side(
     """
     times = {}
     for name, (app, path) in apps.items():
-        await seconds(app, path, query, 20)
-        times[name] = max(5, int(0.02 / await seconds(app, path, query, 20)))
+        await seconds(app, path, query, 20, body)
+        times[name] = max(5, int(0.02 / await seconds(app, path, query, 20, body)))
     found: dict[str, list[float]] = {name: [] for name in apps}
     for _ in range(rounds):
         gc.collect()
         for name, (app, path) in apps.items():
             await asyncio.sleep(0.01)  # threads that the one before has left behind end
-            found[name].append(await seconds(app, path, query, times[name]))
+            found[name].append(await seconds(app, path, query, times[name], body))
     return {name: median(values) for name, values in found.items()}
 
 
@@ -96,6 +111,17 @@ async def queries(middleware: str, rounds: int) -> dict[str, float]:
         if name != "bare":
             await check_invalid(app, path)
     return await side_by_side(apps, rounds=rounds)
+
+
+async def bodies_of_json(rounds: int) -> dict[str, float]:
+    """Return the seconds of a request with 10 kB of nested JSON, answered with 100 kB."""
+    apps = {name: contenders.make_for_bodies(name) for name in contenders.names_for_bodies()}
+    for name, (app, path) in apps.items():
+        status, body = await request(app, path, b"", bodies.BODY)
+        assert (status, json.loads(body)) == (200, bodies.ANSWER), (name, status, body[:200])
+        status, _ = await request(app, path, b"", bodies.INVALID_BODY)
+        assert status in {400, 422}, (name, status)
+    return await side_by_side(apps, rounds=rounds, query=b"", body=bodies.BODY)
 
 
 async def sync_views(rounds: int) -> dict[str, float]:

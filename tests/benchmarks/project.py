@@ -1,13 +1,15 @@
 """The Django project: the same view in six ways, and those of the other benchmarks."""
 
 import asyncio
+from http import HTTPStatus
 
 from adrf.views import APIView
 from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
 from django.views import View
-from dmr import Controller
+from dmr import Body as ModernBody
+from dmr import Controller, modify
 from dmr import Query as ModernQuery
 from dmr.plugins.pydantic import PydanticFastSerializer
 from ninja import NinjaAPI
@@ -15,7 +17,8 @@ from ninja import Query as NinjaQuery
 from pydantic import ValidationError
 from rest_framework.response import Response
 
-from asyncviews import AsyncView, Query
+from asyncviews import AsyncView, Body, Query
+from tests.benchmarks import bodies
 from tests.benchmarks.schema import SmokeQuery, ticks
 
 
@@ -64,6 +67,25 @@ async def smoke(request, query: NinjaQuery[SmokeQuery]):
     return query
 
 
+class TypedBody(AsyncView):
+    async def post(self, request: HttpRequest, order: Body[bodies.Order]) -> list[bodies.Order]:
+        return bodies.answer(order)
+
+
+class ModernRestBody(Controller[PydanticFastSerializer]):
+    @modify(status_code=HTTPStatus.OK)
+    async def post(self, parsed_body: ModernBody[bodies.Order]) -> list[bodies.Order]:
+        return bodies.answer(parsed_body)
+
+
+ninja_body = NinjaAPI(docs_url=None, openapi_url=None, urls_namespace="body")
+
+
+@ninja_body.post("/", response=list[bodies.Order])
+async def take(request, order: bodies.Order):
+    return bodies.answer(order)
+
+
 async def wait(request: HttpRequest) -> HttpResponse:
     await asyncio.sleep(1)
     return HttpResponse("waited")
@@ -90,6 +112,9 @@ urlpatterns = [
     path("adrf/", Adrf.as_view()),
     path("modern_rest/", ModernRest.as_view()),
     path("ninja/", ninja.urls),
+    path("body/asyncview/", TypedBody.as_view()),
+    path("body/modern_rest/", ModernRestBody.as_view()),
+    path("body/ninja/", ninja_body.urls),
     path("wait/", wait),
     path("stream/", stream),
     path("read/", read),
