@@ -31,6 +31,7 @@ from django.utils.module_loading import import_string
 
 from asyncviews import telemetry
 from asyncviews.background import BackgroundTaskMixin
+from asyncviews.checks_urls import check_path_parameters
 from asyncviews.conf import SETTING, Settings, get_settings
 from asyncviews.handler import HTTPHandler
 from asyncviews.middleware_costs import middleware_costs
@@ -39,6 +40,8 @@ from asyncviews.urlconf import Route, view_path, walk
 TAG = "asyncviews"
 
 Apps = Sequence[AppConfig] | None
+
+register(check_path_parameters, TAG)
 
 
 @register(TAG)

@@ -21,13 +21,15 @@ def check_path_parameters(
 ) -> list[CheckMessage]:
     """Compare the path parameters of each `AsyncView` with what its URL patterns capture.
 
-    E020: a handler requires what a pattern does not capture, and would answer every request with
-    422. W020: a pattern captures what no handler of its view takes.
+    E003: a handler requires what a pattern does not capture, and would answer every request with
+    422. W007: a pattern captures what no handler of its view takes.
     """
-    if not getattr(settings, "ROOT_URLCONF", None):
+    try:
+        routes = list(walk()) if getattr(settings, "ROOT_URLCONF", None) else []
+    except Exception:  # noqa: BLE001 - what is wrong with the URLconf is said by Django's checks
         return []
     found: list[CheckMessage] = []
-    for route in walk():
+    for route in routes:
         view_class = route.view_class
         if view_class is not None and issubclass(view_class, AsyncView):
             found += _missing(route, view_class)
@@ -46,7 +48,7 @@ def _missing(route: Route, view_class: type[AsyncView]) -> Iterator[CheckMessage
                 hint=f"The pattern captures {_listed(captured)}. A parameter that is to come from "
                 "elsewhere says so, as in Query[...].",
                 obj=view_class,
-                id="asyncviews.E020",
+                id="asyncviews.E003",
             )
 
 
@@ -64,7 +66,7 @@ def _unused(route: Route, view_class: type[AsyncView]) -> Iterator[CheckMessage]
                 hint=f"The path parameters of the handlers are {_listed(taken)}. What is read from "
                 "self.kwargs can be declared with **kwargs.",
                 obj=view_class,
-                id="asyncviews.W020",
+                id="asyncviews.W007",
             )
 
 
