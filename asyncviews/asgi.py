@@ -24,6 +24,7 @@ from asyncviews.conf import get_settings
 from asyncviews.diagnosis import watched
 from asyncviews.handler import HTTPHandler, InFlight, Receive, Scope, Send, request_threads
 from asyncviews.resources import load
+from asyncviews.streaming import open_streams
 
 logger = logging.getLogger("asyncviews.lifespan")
 
@@ -36,8 +37,9 @@ class StartupFailed(RuntimeError):
 async def lifespan(in_flight: InFlight | None = None) -> AsyncIterator[None]:
     """Open the project's resources, and give the running event loop to background tasks.
 
-    At the end requests in flight and background tasks have `drain_timeout` seconds together;
-    what then still runs is cancelled and logged, and the resources are closed in reverse.
+    At the end event streams end, and requests in flight and background tasks have `drain_timeout`
+    seconds together; what then still runs is cancelled and logged, and the resources are closed in
+    reverse.
 
     Raises:
         StartupFailed: a resource could not be opened, or a backend of tasks cannot work; what was
@@ -66,7 +68,8 @@ async def lifespan(in_flight: InFlight | None = None) -> AsyncIterator[None]:
                 yield
             finally:
                 stop_claiming()
-                await _drain(in_flight)
+                with open_streams.ended():
+                    await _drain(in_flight)
 
 
 @contextmanager

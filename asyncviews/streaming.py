@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+import weakref
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -136,6 +138,35 @@ class _Lines(Generic[T]):
             asyncio.run_coroutine_threadsafe(_end(self._items), self._loop)
 
 
+class _OpenStreams:
+    """The event streams of this process: they have no end of their own that a shutdown could await."""
+
+    def __init__(self) -> None:
+        self._streams: weakref.WeakSet[_Events] = weakref.WeakSet()
+        self.ending = False
+        """Whether the process shuts down; what begins now ends before its first event."""
+
+    def add(self, stream: _Events) -> None:
+        self._streams.add(stream)
+
+    @contextmanager
+    def ended(self) -> Iterator[None]:
+        """End all of them, as if nothing more came, for the length of a block.
+
+        A browser then connects again, and finds another process, or the next one.
+        """
+        self.ending = True
+        for stream in list(self._streams):
+            stream.end()
+        try:
+            yield
+        finally:
+            self.ending = False
+
+
+open_streams = _OpenStreams()
+
+
 class _Events:
     """What is sent of `events`, and comments in between; closed as `_Lines` are.
 
@@ -156,6 +187,9 @@ class _Events:
 
     async def __anext__(self) -> bytes:
         if self._task is None:
+            if open_streams.ending:
+                raise StopAsyncIteration
+            open_streams.add(self)
             self._task = asyncio.create_task(self._read())
         try:
             async with asyncio.timeout(self._keep_alive):
@@ -171,6 +205,9 @@ class _Events:
         try:
             async for event in self._events:
                 await self._queue.put(event.encode())
+        except asyncio.CancelledError:
+            if self._closed:  # nobody hears any more that this was the last one
+                raise
         except Exception as exc:
             if self._closed:
                 raise
@@ -179,12 +216,19 @@ class _Events:
             await _end(self._events)
         await self._queue.put(end)
 
+    def end(self) -> None:
+        """Send nothing more, and say so."""
+        if self._task is not None:
+            self._cancel(self._task)
+
     def close(self) -> None:
         self._closed = True
-        task = self._task
-        if task is None or task.done():
+        if self._task is None or self._task.done():
             return
-        task.add_done_callback(_report)
+        self._task.add_done_callback(_report)
+        self._cancel(self._task)
+
+    def _cancel(self, task: asyncio.Task[None]) -> None:
         loop = task.get_loop()
         if not loop.is_closed():
             loop.call_soon_threadsafe(task.cancel)

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from asyncviews import AsyncView, Header, Problem, Query, ServerSentEvent
-from asyncviews.asgi import ASGIHandler
-from asyncviews.streaming import EventStreamResponse, JSONLinesResponse
+from asyncviews.asgi import ASGIHandler, lifespan
+from asyncviews.streaming import EventStreamResponse, JSONLinesResponse, open_streams
 from tests.conftest import http_scope, until
 
 begun: list[int] = []
@@ -236,6 +236,34 @@ async def test_an_iterator_need_not_be_a_generator():
     response = EventStreamResponse(Once())
     assert [part async for part in response] == [b"data: x\n\n"]
     response.close()
+
+
+async def test_a_shutdown_ends_what_has_no_end_of_its_own():
+    closed = asyncio.Event()
+
+    async def events() -> AsyncIterator[ServerSentEvent[str]]:
+        try:
+            yield ServerSentEvent("first")
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    response = EventStreamResponse(events())
+    async with lifespan():
+        stream = aiter(response)
+        assert await anext(stream) == b"data: first\n\n"
+    assert [rest async for rest in stream] == []
+    assert closed.is_set()
+    response.close()
+
+
+async def test_a_stream_that_begins_while_the_process_shuts_down_ends_at_once():
+    async def events() -> AsyncIterator[ServerSentEvent[str]]:
+        yield ServerSentEvent("first")
+
+    with open_streams.ended():
+        assert [event async for event in EventStreamResponse(events())] == []
+    assert [event async for event in EventStreamResponse(events())] == [b"data: first\n\n"]
 
 
 @pytest.mark.parametrize("what", ["type", "item", "raises"])
