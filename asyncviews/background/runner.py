@@ -180,6 +180,11 @@ class Runner:
             ended, unfinished = self._history.all(), list(self._tasks.values())
         return [*ended, *(task.info() for task in unfinished)]
 
+    def history(self) -> list[TaskInfo]:
+        """Return what is remembered of tasks that have ended, the one that ended first in front."""
+        with self._lock:
+            return self._history.all()
+
     def get(self, task_id: str) -> TaskInfo | None:
         """Return what is known of a task, None if it is not known or not remembered."""
         with self._lock:
@@ -437,7 +442,7 @@ class Runner:
         error: BaseException | None = None,
     ) -> None:
         self._leave_thread(task)
-        task.describe()
+        task.describe(error)
         limits, stuck_on = task.limits, task._stuck_on
         with self._lock:
             self._running -= 1

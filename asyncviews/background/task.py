@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Generator, Hashable, Mapping
 from concurrent.futures import Future
 from contextvars import Context, ContextVar
@@ -49,6 +50,9 @@ class State(StrEnum):
 
 UNFINISHED = frozenset({State.QUEUED, State.RUNNING})
 
+MAX_TRACEBACK = 8_000
+"""Characters of a traceback that are remembered: its end, where the error is."""
+
 
 class TaskTimedOut(TimeoutError):
     """An attempt took longer than the policy allows."""
@@ -84,6 +88,8 @@ class TaskInfo(NamedTuple):
     progress: Progress | None
     error: str | None
     """The last line of the exception's traceback, for one that failed."""
+    traceback: str | None = None
+    """The end of the traceback, at most `MAX_TRACEBACK` characters of it."""
 
 
 class Owner(Protocol):
@@ -131,6 +137,7 @@ class BackgroundTask(Generic[R]):
         "_state",
         "_stuck_on",
         "_thread",
+        "_traceback",
         "_waiter",
         "abandoned",
         "attempts",
@@ -188,6 +195,7 @@ class BackgroundTask(Generic[R]):
         self._progress: Progress | None = None
         self._result: Any = None
         self._error: BaseException | None = None
+        self._traceback: str | None = None
         self._waiter: Future[R] | None = None
         self._asyncio_task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -272,6 +280,7 @@ class BackgroundTask(Generic[R]):
             ended=self.ended,
             progress=self._progress,
             error=_one_line(self._error),
+            traceback=self._traceback,
         )
 
     def arguments(self) -> str:
@@ -364,9 +373,11 @@ class BackgroundTask(Generic[R]):
         if waiter is not None:
             self._resolve(waiter)
 
-    def describe(self) -> None:
-        """Make name and arguments outlast the function. The arguments' code may run."""
+    def describe(self, error: BaseException | None = None) -> None:
+        """Make name, arguments and traceback outlast the function. The arguments' code may run."""
         self._name, self._arguments = self.name, self.arguments()
+        if error is not None and not isinstance(error, asyncio.CancelledError):
+            self._traceback = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
 
     def let_go(self) -> None:
         """Drop what it worked with; who keeps the handle keeps the result only."""

@@ -51,6 +51,30 @@ async def test_a_task_is_seen_from_the_beginning_to_after_its_end():
 
 
 @pytest.mark.usefixtures("fresh")
+async def test_the_end_of_a_traceback_is_remembered_even_when_its_task_is_forgotten():
+    async def burns() -> None:
+        raise ValueError("x" * 20_000 + " burned")
+
+    task = add_background_task(burns)
+    with pytest.raises(ValueError, match="burned"):
+        await task
+    del task
+    [info] = runner.history()
+    assert info.traceback.endswith("xxx burned\n")
+    assert len(info.traceback) == 8000
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled()
+    assert runner.history()[-1].traceback is None
+
+
+async def cancelled() -> None:
+    task = add_background_task(asyncio.Event().wait)
+    await until(lambda: task.state is State.RUNNING)
+    task.cancel()
+    await task
+
+
+@pytest.mark.usefixtures("fresh")
 async def test_progress_is_what_the_task_says():
     gate = asyncio.Event()
 
