@@ -8,6 +8,7 @@ middleware chain, sends and closes it.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
 from contextvars import Context, ContextVar
@@ -252,12 +253,24 @@ def _ends_with_client(request: asgi.ASGIRequest, response: HttpResponseBase | No
     return bool(policy == "cancel")
 
 
+_all_in_flight: weakref.WeakSet[InFlight] = weakref.WeakSet()
+
+
+def requests_in_flight() -> int:
+    """Return how many requests this process is answering, streams included."""
+    return sum(map(len, list(_all_in_flight)))
+
+
 class InFlight:
     """The requests that are being answered; a shutdown waits for them."""
 
     def __init__(self) -> None:
         self._scopes: dict[object, Scope] = {}
         self._changed = asyncio.Event()
+        _all_in_flight.add(self)
+
+    def __len__(self) -> int:
+        return len(self._scopes)
 
     def add(self, scope: Scope) -> object:
         key = object()

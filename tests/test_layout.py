@@ -18,7 +18,7 @@ parameters handler background
 responses tasks middleware_costs logs
 views durable diagnosis
 rendering hooks transactions
-generic auth
+generic auth dashboard
 openapi checks_urls
 asgi
 metrics checks testing

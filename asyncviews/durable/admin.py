@@ -8,10 +8,9 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from asyncviews.background import BackgroundTask
 from asyncviews.durable import store, worker
 from asyncviews.durable.models import StoredTask
-from asyncviews.durable.results import to_result
+from asyncviews.durable.results import shown_arguments
 
 
 @admin.register(StoredTask)
@@ -39,12 +38,7 @@ class StoredTaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for
 
     @admin.display(description=_("arguments"))
     def arguments(self, stored: StoredTask) -> str:
-        """Return the arguments without those that are secret."""
-        try:
-            function = to_result(stored).task.func
-        except Exception:  # noqa: BLE001 - the project does not know it any more
-            return "****"
-        return BackgroundTask(function, tuple(stored.args), stored.kwargs).arguments()
+        return shown_arguments(stored)
 
     @admin.display(description=_("errors"))
     def tracebacks(self, stored: StoredTask) -> str:

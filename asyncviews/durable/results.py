@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.module_loading import import_string
 
+from asyncviews.background import BackgroundTask
 from asyncviews.tasks.compat import Task, TaskError, TaskResult, TaskResultStatus
 from asyncviews.tasks.enqueued import Result, update
 
@@ -40,6 +41,15 @@ def to_result(stored: StoredTask) -> Result:
     )
     update(result, _return_value=stored.return_value)
     return result
+
+
+def shown_arguments(stored: StoredTask) -> str:
+    """Return the arguments of a row as a reader may see them: without those that are secret."""
+    try:
+        function = import_task(stored.task_path).func
+    except Exception:  # noqa: BLE001 - the project does not know it any more
+        return "****"
+    return BackgroundTask(function, tuple(stored.args), stored.kwargs).arguments()
 
 
 def import_task(path: str) -> Task[..., Any]:
