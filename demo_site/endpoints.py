@@ -51,7 +51,7 @@ GROUPS = (
         ),
     ),
     Group(
-        title="The smoker",
+        title="Smoking by link",
         endpoints=(
             Endpoint(
                 name="smoke_some_meats",

@@ -1,12 +1,13 @@
 """What comes in from outside, as pydantic models: queries, and what a third-party API answers."""
 
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, field_validator
 
 from asyncviews import CommaSeparated
 
-MEATS = ("ribs", "brisket", "lemon chicken", "salmon", "bison sirloin", "sausage")
+Meat = Literal["ribs", "brisket", "lemon chicken", "salmon", "bison sirloin", "sausage"]
+MEATS: tuple[Meat, ...] = get_args(Meat)
 FLAVOR = "Sweet Baby Ray's"
 
 

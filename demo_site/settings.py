@@ -43,6 +43,8 @@ ROOT_URLCONF = "demo_site.urls"
 ASGI_APPLICATION = "demo_site.asgi.application"
 STATIC_URL = "static/"
 LOGIN_URL = "login"
+MEDIA_ROOT = DEMO_VAR / "media"  # photos; nothing serves it but /api/batches/<id>/photo/
+CSRF_FAILURE_VIEW = "asyncviews.problems.csrf_failure"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -144,3 +146,6 @@ DEMO_HTTP_URL = os.environ.get("DEMO_HTTP_URL", "")
 
 DEMO_API_URL = os.environ.get("DEMO_API_URL", "")
 """The third-party API that tells the weather; empty: the one that the demo plays itself."""
+
+DEMO_LOOK_SECONDS = 0.5
+"""How often an event stream looks into the database for what has changed there."""

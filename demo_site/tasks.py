@@ -18,13 +18,18 @@ from django.conf import settings
 from django.core.mail import send_mail
 from django.core.management import call_command
 
-from asyncviews import http_client
+from asyncviews import current_task, http_client
+from demo_site.models import Batch
 from demo_site.schemas import FLAVOR, MEATS, Weather
 
 if TYPE_CHECKING or django.VERSION < (6, 0):
     from django_tasks import task
+    from django_tasks.exceptions import TaskResultDoesNotExist
 else:
     from django.tasks import task
+    from django.tasks.exceptions import TaskResultDoesNotExist
+
+__all__ = ["TaskResultDoesNotExist"]
 
 logger = logging.getLogger("demo_site.tasks")
 
@@ -58,6 +63,41 @@ async def smoke(meats: Sequence[str] = MEATS, flavor: str = FLAVOR) -> None:
         logger.info("%s smoked.", meat.capitalize())
     favorite = "meats" if meats[0] == "ribs" else meats[0]
     logger.info("Who doesn't love smoked %s?", favorite)
+
+
+@task
+async def smoke_batch(batch_id: int) -> None:
+    """Smoke what lies in the smoker, step by step, and note in its row how far it is.
+
+    Whoever changes the row to "cancelled", or deletes it, ends the smoking at its next step: so it
+    works wherever the task runs. One that was interrupted goes on with the step that it was at.
+    """
+    batch = await Batch.objects.filter(pk=batch_id).afirst()
+    if batch is None:
+        return
+    try:
+        for step in range(batch.step, batch.steps):
+            if not await batch.areport(Batch.Status.SMOKING, step):
+                return
+            if background_task := current_task():  # Celery has none
+                background_task.progress(step, batch.steps, batch.STAGES[step])
+            await asyncio.sleep(settings.DEMO_STEP_SECONDS)
+        await batch.areport(Batch.Status.DONE, batch.steps)
+    except asyncio.CancelledError:
+        await batch.areport(what_becomes_of_it())
+        raise
+    except Exception:
+        await batch.areport(Batch.Status.FAILED)
+        raise
+    logger.info("%s smoked, with %s.", batch.meat.capitalize(), batch.flavor)
+
+
+def what_becomes_of_it() -> Batch.Status:
+    """Return what becomes of a batch whose task is cancelled: by somebody, or as its process ends."""
+    background_task = current_task()
+    if background_task is None or not background_task.abandoned:
+        return Batch.Status.CANCELLED
+    return Batch.Status.LOST if settings.DEMO_TASKS == "memory" else Batch.Status.WAITING
 
 
 def oversmoke() -> None:

@@ -1,10 +1,12 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from demo_site import views
+from demo_site import batches, views
 
 urlpatterns = [
     path("", views.Index.as_view(), name="index"),
+    path("batches/<int:pk>/cancel/", views.CancelBatch.as_view(), name="cancel_batch"),
+    path("batches/<int:pk>/remove/", views.RemoveBatch.as_view(), name="remove_batch"),
     path("async/", views.Async.as_view(), name="async"),
     path("sync/", views.sync, name="sync"),
     path("sync_to_async/", views.SyncToAsync.as_view(), name="sync_to_async"),
@@ -15,5 +17,12 @@ urlpatterns = [
     path("write_a_file/", views.WriteAFile.as_view(), name="write_a_file"),
     path("weather.json", views.WeatherApi.as_view(), name="weather"),
     path("orders/", include("demo_site.orders")),
+    path("api/batches/", batches.Batches.as_view(), name="api_batches"),
+    path("api/batches/events/", batches.BatchEvents.as_view(), name="api_batch_events"),
+    path("api/batches/export/", batches.BatchExport.as_view(), name="api_batch_export"),
+    path("api/batches/<int:pk>/", batches.OneBatch.as_view(), name="api_batch"),
+    path("api/batches/<int:pk>/cancel/", batches.CancelBatch.as_view(), name="api_batch_cancel"),
+    path("api/batches/<int:pk>/photo/", batches.BatchPhoto.as_view(), name="api_batch_photo"),
+    path("background/", include("asyncviews.dashboard.urls")),
     path("admin/", admin.site.urls),
 ]

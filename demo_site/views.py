@@ -1,6 +1,6 @@
-"""The endpoints: what each answers at once. What then happens is in tasks.py.
+"""The front page, and the endpoints: what each answers at once. What then happens is in tasks.py.
 
-All of them are GET, as in the article, so that a link is enough to start one.
+The endpoints are GET, as in the article, so that a link is enough to start one.
 """
 
 import logging
@@ -8,13 +8,15 @@ import logging
 import httpx
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from asyncviews import AsyncView, BackgroundTaskMixin, Query
-from demo_site import tasks
+from asyncviews import AsyncView, BackgroundTaskMixin, Form, Query
+from demo_site import smoker, tasks
+from demo_site.batches import NewBatches, get_batch, latest
 from demo_site.endpoints import GROUPS
-from demo_site.schemas import SmokeQuery, Text, Weather
+from demo_site.models import Batch
+from demo_site.schemas import FLAVOR, MEATS, SmokeQuery, Text, Weather
 
 logger = logging.getLogger("demo_site.views")
 
@@ -29,8 +31,33 @@ def page_to_call(request: HttpRequest) -> str:
 
 
 class Index(AsyncView):
+    """The smoker. Its page is complete without JavaScript; with it, it is live: see smoker.js."""
+
     async def get(self, request: HttpRequest) -> HttpResponse:
-        return render(request, "demo_site/index.html", {"groups": GROUPS})
+        context = {
+            "groups": GROUPS,
+            "batches": await latest(),
+            "meats": MEATS,
+            "flavor": FLAVOR,
+            "blank": Batch(meat=""),
+        }
+        return render(request, "demo_site/index.html", context)
+
+    async def post(self, request: HttpRequest, new: Form[NewBatches]) -> HttpResponse:
+        await smoker.fill(new.meats, new.flavor)
+        return redirect("index")
+
+
+class CancelBatch(AsyncView):
+    async def post(self, request: HttpRequest, pk: int) -> HttpResponse:
+        await (await get_batch(pk)).acancel()
+        return redirect("index")
+
+
+class RemoveBatch(AsyncView):
+    async def post(self, request: HttpRequest, pk: int) -> HttpResponse:
+        await (await get_batch(pk)).adelete()
+        return redirect("index")
 
 
 class Async(BackgroundTaskMixin, AsyncView):

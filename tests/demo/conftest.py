@@ -12,6 +12,9 @@ from django.test import override_settings
 
 from asyncviews.background import runner
 from tests.demo.website import Website, running_website
+from tests.site_database import migrated_directory, site_alias, site_database
+
+__all__ = ["migrated_directory", "site_alias", "site_database"]  # fixtures
 
 KEPT = {"DATABASES", "LOGGING"}
 """Settings that stay those of the suite: its databases, and a log that `caplog` can read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import pytest
 from tests.demo.server import HYPERCORN, PROJECT, RUNSERVER, SERVE, DemoServer, serving
 from tests.demo.test_tasks import FIVE_STEPS
 from tests.demo.website import Website, running_website
+from tests.live.server_process import until
 
 pytestmark = pytest.mark.live
 
@@ -144,8 +146,8 @@ def test_the_front_page_and_what_it_loads(tmp_path: Path, command: list[str]) ->
         page = client.get("/").text
         assert "Hello, async Django!" in page
         addresses = re.findall(r'(?:src|href)="(/static/[^"]+)"', page)
-        assert len(addresses) == 3
-        assert [client.get(address).status_code for address in addresses] == [200, 200, 200]
+        assert len(addresses) == 4
+        assert {client.get(address).status_code for address in addresses} == {200}
 
 
 def test_the_admin(demo: DemoServer) -> None:
@@ -176,6 +178,44 @@ def test_a_stop_loses_no_work_that_fits_the_deadline(
     assert len([step for step in steps if step.endswith(" smoked.")]) == 6
     assert steps.count("Who doesn't love smoked meats?") == 1
     assert len(website.requests) == 3
+
+
+@pytest.mark.parametrize("command", [SERVE, RUNSERVER], ids=["serve", "runserver"])
+def test_an_open_event_stream_does_not_delay_the_end(tmp_path: Path, command: list[str]) -> None:
+    """A page that is open in a browser would take the 30 seconds of the deadline."""
+    with (
+        serving(tmp_path, command) as server,
+        httpx.stream("GET", f"{server.url}/api/batches/events/", timeout=20) as stream,
+    ):
+        lines = stream.iter_lines()
+        assert next(lines) == "retry: 1000"
+        code, elapsed = server.stop()
+        assert list(lines)[-1] == ""  # it ended as streams do, and was not cut
+        assert elapsed < 15
+        assert code in {0, -signal.SIGTERM, 128 + signal.SIGTERM}
+        assert [line for line in server.lines if "cut off" in line] == []
+
+
+@pytest.mark.timeout(120)
+def test_a_batch_does_not_smoke_on_when_its_process_was_killed(tmp_path: Path) -> None:
+    with serving(tmp_path, DEMO_STEP_SECONDS="0.2") as server, httpx.Client() as client:
+        token = client.get(f"{server.url}/").cookies["csrftoken"]
+        client.post(
+            f"{server.url}/api/batches/",
+            json={"meats": ["ribs"]},
+            headers={"X-CSRFToken": token},
+        ).raise_for_status()
+        until(lambda: smoking(server), server)
+        server.stop(signal.SIGKILL)
+    with serving(tmp_path, DEMO_STEP_SECONDS="0.2") as server:
+        assert until(lambda: not smoking(server), server, seconds=60)
+        [batch] = httpx.get(f"{server.url}/api/batches/").json()
+        assert (batch["status"], batch["percent"] < 100) == ("lost", True)
+
+
+def smoking(server: DemoServer) -> bool:
+    [batch] = httpx.get(f"{server.url}/api/batches/").json()
+    return bool(batch["status"] == "smoking")
 
 
 def test_it_works_from_nothing(tmp_path: Path) -> None:

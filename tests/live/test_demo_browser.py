@@ -10,7 +10,7 @@ import pytest
 
 from demo_site.endpoints import GROUPS
 from tests.demo.browser import CHROMIUM, Browser
-from tests.demo.server import DemoServer, serving
+from tests.demo.server import SERVE, DemoServer, serving
 
 pytestmark = [
     pytest.mark.live,
@@ -31,6 +31,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoServer]:
 def browser(tmp_path: Path) -> Iterator[Browser]:
     with Browser(tmp_path / "profile") as browser:
         yield browser
+
+
+CONTROLS = {"button", "checkbox", "form", "link", "progressbar", "textbox"}
 
 
 def form(name: str) -> str:
@@ -87,6 +90,115 @@ def test_what_a_link_brings_along_is_no_markup(browser: Browser, demo: DemoServe
     assert "<script>" in browser.run("document.body.innerText")
 
 
+# The smoker
+
+
+BATCHES = "[...document.querySelectorAll('.batches > .batch')]"
+STATUSES = f"{BATCHES}.map((batch) => batch.dataset.status).join()"
+SMOKE = "document.querySelector('form.fill button').click()"
+
+
+def choose(browser: Browser, *meats: str, flavor: str = "Honey") -> None:
+    browser.run(
+        "for (const box of document.querySelectorAll('[name=meats]'))"
+        f" box.checked = {json.dumps(meats)}.includes(box.value);"
+        f" document.querySelector('form.fill [name=flavor]').value = {json.dumps(flavor)}"
+    )
+
+
+@pytest.fixture
+def smoker(tmp_path: Path) -> Iterator[DemoServer]:
+    """The demo with an empty smoker, and time to look."""
+    with serving(tmp_path, DEMO_STEP_SECONDS="0.4") as server:
+        yield server
+
+
+@pytest.fixture
+def other_browser(tmp_path: Path) -> Iterator[Browser]:
+    with Browser(tmp_path / "other profile") as browser:
+        yield browser
+
+
+def test_two_browsers_watch_the_same_batches(
+    browser: Browser, other_browser: Browser, smoker: DemoServer
+) -> None:
+    for one in (browser, other_browser):
+        one.open(f"{smoker.url}/")
+        assert one.run("document.querySelector('.empty').innerText") != ""
+    choose(browser, "ribs", "lemon chicken", flavor="<b>Honey</b>")
+    browser.run(SMOKE)
+    for one in (browser, other_browser):
+        one.wait_for(f"{STATUSES} === 'smoking,smoking'")
+        assert one.run(f"{BATCHES}.map((batch) => batch.querySelector('.meat').innerText)") == [
+            "Lemon chicken",
+            "Ribs",
+        ]
+        assert one.run("document.querySelector('.flavor').innerText") == "<b>Honey</b>"
+        one.wait_for("document.querySelector('.batch progress').value > 0")
+    other_browser.run(f"{BATCHES}[0].querySelector('.cancel').click()")
+    for one in (browser, other_browser):
+        one.wait_for(f"{STATUSES} === 'cancelled,done'")
+        assert one.run(f"{BATCHES}[1].querySelector('progress').value") == 100
+        assert one.run(f"{BATCHES}[1].querySelector('.stage').innerText") == "Ready to eat"
+    browser.run(f"{BATCHES}[0].querySelector('.remove').click()")
+    for one in (browser, other_browser):
+        one.wait_for(f"{STATUSES} === 'done'")
+
+
+def test_a_reload_keeps_the_batches(browser: Browser, smoker: DemoServer) -> None:
+    browser.open(f"{smoker.url}/")
+    choose(browser, "salmon")
+    browser.run(SMOKE)
+    browser.wait_for(f"{STATUSES} === 'smoking'")
+    browser.run("window.before = true")
+    browser("Page.reload")
+    browser.wait_for("!window.before && document.readyState === 'complete'")
+    assert browser.run(STATUSES) in {"smoking", "done"}
+    browser.wait_for(f"{STATUSES} === 'done'")
+
+
+def test_the_page_says_why_nothing_is_smoked(browser: Browser, smoker: DemoServer) -> None:
+    browser.open(f"{smoker.url}/")
+    choose(browser)
+    browser.run(SMOKE)
+    complaint = "document.querySelector('.complaint').innerText"
+    browser.wait_for(complaint)
+    assert (
+        browser.run(complaint) == "meats: List should have at least 1 item after validation, not 0"
+    )
+    assert browser.run(STATUSES) == ""
+
+
+def test_the_page_goes_on_when_the_server_comes_back(
+    browser: Browser, tmp_path: Path, smoker: DemoServer
+) -> None:
+    browser.open(f"{smoker.url}/")
+    choose(browser, "salmon")
+    browser.run(SMOKE)
+    browser.wait_for(f"{STATUSES} === 'smoking'")
+    port = smoker.url.rpartition(":")[2]
+    smoker.stop()  # it drains: the batch is done, and the page has not heard of it
+    connection = "document.querySelector('.connection').innerText"
+    browser.wait_for(f"{connection}.startsWith('The connection is lost.')")
+    with serving(tmp_path, [*SERVE[:-1], f"127.0.0.1:{port}"]):
+        browser.wait_for(f"{STATUSES} === 'done'")
+        assert not browser.run(connection).startswith("The connection is lost.")
+
+
+def test_without_javascript_the_smoker_works_by_reloading(
+    browser: Browser, smoker: DemoServer
+) -> None:
+    browser("Emulation.setScriptExecutionDisabled", value=True)
+    browser.open(f"{smoker.url}/")
+    browser.run(f"{SMOKE}")
+    browser.wait_for(f"{BATCHES}.length === 2")
+    assert browser.run("location.pathname") == "/"
+    browser.run(f"{BATCHES}[0].querySelector('.cancel').click()")
+    browser.wait_for(f"{BATCHES}[0]?.dataset.status === 'cancelled'")
+    browser.run(f"{BATCHES}[0].querySelector('.remove').click()")
+    browser.wait_for(f"{BATCHES}.length === 1")
+
+
 def test_without_javascript_the_buttons_open_the_answers(
     browser: Browser, demo: DemoServer
 ) -> None:
@@ -115,11 +227,14 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, demo: DemoServer, wi
 def test_every_control_has_a_name_of_its_own(browser: Browser, demo: DemoServer) -> None:
     """As a screen reader tells them."""
     browser.open(f"{demo.url}/")
+    choose(browser, "ribs", "salmon")
+    browser.run(SMOKE)
+    browser.wait_for(f"{BATCHES}.length >= 2 && !/smoking|waiting/.test({STATUSES})")
     nodes = browser("Accessibility.getFullAXTree")["nodes"]
     named = [
         (node["role"]["value"], node["name"]["value"])
         for node in nodes
-        if node.get("role", {}).get("value") in {"button", "textbox", "link", "form"}
+        if node.get("role", {}).get("value") in CONTROLS
     ]
     assert len(named) > 3 * len(ENDPOINTS)
     assert all(name for _, name in named)

@@ -1,6 +1,4 @@
 // Starts endpoints without leaving the page. Without it, the forms are ordinary links.
-"use strict";
-
 for (const form of document.querySelectorAll("form.endpoint")) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
