@@ -18,6 +18,8 @@ help:
 	@echo "make bench   the benchmarks"
 	@echo "make clean   remove everything that make made"
 
+comma := ,
+
 # A stamp per set of packages: installed once, again only when pyproject.toml or DJANGO changes.
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -28,9 +30,9 @@ define install
 endef
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(call install,[tasks])
+	$(call install,[docs-ui$(comma)tasks])
 $(VENV)/.celery: pyproject.toml | $(BIN)/python
-	$(call install,[celery])
+	$(call install,[celery$(comma)docs-ui])
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(call install,[dev])
 $(VENV)/.servers: pyproject.toml | $(BIN)/python

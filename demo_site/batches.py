@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from asyncviews import (
     AsyncView,
+    BackgroundQueueFull,
     Body,
     CommaSeparated,
     File,
@@ -90,6 +91,8 @@ async def get_batch(pk: int) -> Batch:
 
 
 class Batches(AsyncView):
+    raises = (smoker.Conflict, BackgroundQueueFull)
+
     async def get(self, request: HttpRequest, query: Query[BatchFilter]) -> list[BatchRead]:
         await smoker.ask_for_the_silent()
         batches = Batch.objects.all()
@@ -107,6 +110,8 @@ class Batches(AsyncView):
 
 
 class OneBatch(AsyncView):
+    raises = (NotFound,)
+
     async def get(self, request: HttpRequest, pk: int) -> BatchRead:
         return BatchRead.model_validate(await get_batch(pk))
 
@@ -116,6 +121,8 @@ class OneBatch(AsyncView):
 
 
 class CancelBatch(AsyncView):
+    raises = (NotFound, smoker.Conflict)
+
     async def post(self, request: HttpRequest, pk: int) -> BatchRead:
         """Take a batch out of the smoker before it is done."""
         batch = await get_batch(pk)
@@ -125,6 +132,8 @@ class CancelBatch(AsyncView):
 
 
 class BatchPhoto(AsyncView):
+    raises = (NotFound,)
+
     async def put(self, request: HttpRequest, pk: int, photo: File[Photo]) -> BatchRead:
         batch = await get_batch(pk)
         if not await sync_to_async(replace_photo)(batch, photo):

@@ -28,6 +28,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "drf_spectacular_sidecar",  # the files of the page with the API's documentation
     "demo_site",
 ]
 MIDDLEWARE = [
@@ -41,6 +42,7 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "demo_site.urls"
 ASGI_APPLICATION = "demo_site.asgi.application"
+CSRF_FAILURE_VIEW = "asyncviews.problems.csrf_failure"
 STATIC_URL = "static/"
 LOGIN_URL = "login"
 MEDIA_ROOT = DEMO_VAR / "media"  # photos; nothing serves it but /api/batches/<id>/photo/

@@ -1,7 +1,16 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from asyncviews.openapi import OpenAPI
 from demo_site import batches, views
+
+api = OpenAPI(title="The smoker's API", version="1.0", prefix="api/")
+
+# What no view answers is a problem, too, unless a browser asks.
+handler400 = "asyncviews.problems.bad_request"
+handler403 = "asyncviews.problems.permission_denied"
+handler404 = "asyncviews.problems.page_not_found"
+handler500 = "asyncviews.problems.server_error"
 
 urlpatterns = [
     path("", views.Index.as_view(), name="index"),
@@ -23,6 +32,7 @@ urlpatterns = [
     path("api/batches/<int:pk>/", batches.OneBatch.as_view(), name="api_batch"),
     path("api/batches/<int:pk>/cancel/", batches.CancelBatch.as_view(), name="api_batch_cancel"),
     path("api/batches/<int:pk>/photo/", batches.BatchPhoto.as_view(), name="api_batch_photo"),
+    path("api/docs/", api.urls),
     path("background/", include("asyncviews.dashboard.urls")),
     path("admin/", admin.site.urls),
 ]
