@@ -94,6 +94,7 @@ class Batches(AsyncView):
     raises = (smoker.Conflict, BackgroundQueueFull)
 
     async def get(self, request: HttpRequest, query: Query[BatchFilter]) -> list[BatchRead]:
+        """List the batches that fit, the newest first."""
         await smoker.ask_for_the_silent()
         batches = Batch.objects.all()
         if query.status:
@@ -105,6 +106,7 @@ class Batches(AsyncView):
     async def post(
         self, request: HttpRequest, new: Body[NewBatchesBody]
     ) -> Annotated[list[BatchRead], Status(201)]:
+        """Put meats into the smoker: each is a batch of its own."""
         batches = await smoker.fill(new.meats, new.flavor)
         return [BatchRead.model_validate(batch) for batch in batches]
 
@@ -113,6 +115,7 @@ class OneBatch(AsyncView):
     raises = (NotFound,)
 
     async def get(self, request: HttpRequest, pk: int) -> BatchRead:
+        """Look at one batch."""
         return BatchRead.model_validate(await get_batch(pk))
 
     async def delete(self, request: HttpRequest, pk: int) -> None:
@@ -135,12 +138,14 @@ class BatchPhoto(AsyncView):
     raises = (NotFound,)
 
     async def put(self, request: HttpRequest, pk: int, photo: File[Photo]) -> BatchRead:
+        """Keep a photo of a batch, in place of the one before."""
         batch = await get_batch(pk)
         if not await sync_to_async(replace_photo)(batch, photo):
             raise NotFound(f"There is no batch {pk} any more.")
         return BatchRead.model_validate(batch)
 
     async def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Send the photo of a batch."""
         batch = await get_batch(pk)
         content = await sync_to_async(read_photo)(batch)
         if content is None:
