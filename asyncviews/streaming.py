@@ -180,7 +180,7 @@ class _Events:
         # One event waits while the one before it is on its way to the client.
         self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(1)
         self._task: asyncio.Task[None] | None = None
-        self._closed = False
+        self._closed = self._ended = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -206,7 +206,7 @@ class _Events:
             async for event in self._events:
                 await self._queue.put(event.encode())
         except asyncio.CancelledError:
-            if self._closed:  # nobody hears any more that this was the last one
+            if self._closed or not self._ended:  # nobody hears any more that this was the last one
                 raise
         except Exception as exc:
             if self._closed:
@@ -218,6 +218,7 @@ class _Events:
 
     def end(self) -> None:
         """Send nothing more, and say so."""
+        self._ended = True
         if self._task is not None:
             self._cancel(self._task)
 
