@@ -8,7 +8,7 @@ from django.contrib.auth.models import Permission
 from django.urls import path, reverse
 from django.utils import timezone
 
-from asyncviews.durable import admin as _registers  # noqa: F401
+from asyncviews.durable.admin import StoredTaskAdmin
 from asyncviews.durable.models import Status, StoredTask
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
@@ -17,7 +17,9 @@ LIST = "admin:asyncviews_durable_storedtask_changelist"
 PAGE = "admin:asyncviews_durable_storedtask_change"
 
 
-urlpatterns = [path("admin/", admin.site.urls)]
+site = admin.AdminSite()  # of its own: others register models with Django's while the tests run
+site.register(StoredTask, StoredTaskAdmin)
+urlpatterns = [path("admin/", site.urls)]
 
 
 @pytest.fixture(autouse=True)
