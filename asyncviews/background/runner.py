@@ -327,6 +327,9 @@ class Runner:
     def _fill(self) -> None:
         """Start waiting tasks while there is room."""
         self._filling = False  # first: whoever finds it so has put what is taken below
+        if not self._is_its_loop():
+            self._wake()
+            return
         self._empty_inbox()
         loop = asyncio.get_running_loop()
         now, limit = self.time(), get_settings().max_running
@@ -342,6 +345,10 @@ class Runner:
             running = loop.create_task(self._run(task), name=task.id, context=task._context)
             running.add_done_callback(partial(self._check_ended, task))
             task._asyncio_task = running
+
+    def _is_its_loop(self) -> bool:
+        """Whether tasks belong on the running loop; another may have been attached meanwhile."""
+        return not self.in_tests.eager if self._loop is None else _runs_here(self._loop)
 
     def _empty_inbox(self) -> None:
         given_up = []

@@ -229,6 +229,20 @@ def test_eager_tasks_run_on_the_thread_of_a_synchronous_test():
     assert threads[0] == threads[2] == threading.get_ident()
 
 
+def test_a_loop_of_before_does_not_take_eager_tasks():
+    """One that was told of other tasks, and comes to look only now."""
+    loop = runner._loop_thread.start()
+    with Background(eager=True) as background:
+        task = add_background_task(threading.get_ident)
+        looked = threading.Event()
+        loop.call_soon_threadsafe(runner._fill)
+        loop.call_soon_threadsafe(looked.set)
+        assert looked.wait(10)
+        assert task.state == "queued"
+        background.wait()
+    assert task.result() == threading.get_ident()
+
+
 def test_without_eager_they_do_not():
     threads = []
     with Background() as background:
