@@ -387,7 +387,7 @@ async def test_an_outer_context_decides_where_sync_code_runs(get, postgres):
         outer = await sync_to_async(HERE)()
         await ASGIHandler()(http_scope("/query/"), receive, discard)
         assert await sync_to_async(HERE)() == outer
-        assert postgres.sessions() == 0
+        await until(lambda: postgres.sessions() == 0)
     assert len(trail) == 1
     assert request_threads.size == 0
 
