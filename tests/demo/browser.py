@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +23,10 @@ os.dup2(int(commands), 3)
 os.dup2(int(answers), 4)
 os.execv(command[0], command)
 """
+
+
+class NavigationError(RuntimeError):
+    """The page was left before it could answer."""
 
 
 class Browser:
@@ -69,7 +74,9 @@ class Browser:
         while (answer := self._receive(deadline)).get("id") != number:
             pass
         if "error" in answer:
-            raise RuntimeError(f"{method}: {answer['error']}")
+            message = answer["error"]["message"]
+            gone = any(word in message for word in ("navigated", "context"))
+            raise (NavigationError if gone else RuntimeError)(f"{method}: {answer['error']}")
         return answer["result"]
 
     def open(self, url: str) -> None:
@@ -84,13 +91,24 @@ class Browser:
             raise RuntimeError(f"{script}: {result['exceptionDetails']}")
         return result["result"].get("value")
 
+    def act(self, script: str) -> None:
+        """Run JavaScript that may leave the page, as a click does."""
+        with suppress(NavigationError):
+            self.run(script)
+
     def wait_for(self, condition: str) -> None:
         """Wait until a JavaScript expression is true."""
         deadline = time.monotonic() + self.timeout
-        while not self.run(f"Boolean({condition})"):
+        while not self._holds(condition):
             if time.monotonic() > deadline:
                 raise TimeoutError(condition)
             time.sleep(0.02)
+
+    def _holds(self, condition: str) -> bool:
+        try:
+            return self.run(f"Boolean({condition})")
+        except NavigationError:  # the next page will tell
+            return False
 
     def _receive(self, deadline: float) -> dict[str, Any]:
         while b"\0" not in self._received:

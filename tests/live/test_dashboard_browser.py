@@ -45,7 +45,7 @@ def log_in(browser: Browser, demo: DemoServer, name: str) -> None:
     assert browser.run("location.search") == "?next=/background/"
     browser.run(f"document.querySelector('#id_username').value = '{name}'")
     browser.run("document.querySelector('#id_password').value = 'smoke'")
-    browser.run("document.querySelector('#id_password').form.submit()")
+    browser.act("document.querySelector('#id_password').form.submit()")
 
 
 def watch(browser: Browser, demo: DemoServer) -> None:
@@ -71,7 +71,7 @@ def test_staff_sees_work_come_fail_and_go(browser: Browser, demo: DemoServer) ->
     browser.wait_for(f"{RUNNING} === {before} + 1")
     assert "from GET /async/" in browser.run("document.querySelector('#running')?.innerText")
     cancel = "[...document.querySelectorAll('#running .task')].find((task) => /http_call/.test(task.innerText))"
-    browser.run(f"{cancel}.querySelector('button').click()")
+    browser.act(f"{cancel}.querySelector('button').click()")
     browser.wait_for("/cancelled/.test(document.querySelector('#finished')?.innerText)")
     assert browser.run("location.pathname") == "/background/"
 
@@ -101,7 +101,7 @@ def test_without_javascript_it_still_reads(browser: Browser, demo: DemoServer) -
     assert "from GET /async/" in browser.run("document.querySelector('#running')?.innerText")
     assert browser.run("document.querySelector('noscript a').href") == f"{demo.url}/background/"
     running = browser.run(RUNNING)
-    browser.run("document.querySelector('#running button').click()")
+    browser.act("document.querySelector('#running button').click()")
     browser.wait_for(f"document.querySelector('#running') && {RUNNING} === {running} - 1")
 
 

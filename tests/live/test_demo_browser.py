@@ -135,12 +135,12 @@ def test_two_browsers_watch_the_same_batches(
         ]
         assert one.run("document.querySelector('.flavor').innerText") == "<b>Honey</b>"
         one.wait_for("document.querySelector('.batch progress').value > 0")
-    other_browser.run(f"{BATCHES}[0].querySelector('.cancel').click()")
+    other_browser.act(f"{BATCHES}[0].querySelector('.cancel').click()")
     for one in (browser, other_browser):
         one.wait_for(f"{STATUSES} === 'cancelled,done'")
         assert one.run(f"{BATCHES}[1].querySelector('progress').value") == 100
         assert one.run(f"{BATCHES}[1].querySelector('.stage').innerText") == "Ready to eat"
-    browser.run(f"{BATCHES}[0].querySelector('.remove').click()")
+    browser.act(f"{BATCHES}[0].querySelector('.remove').click()")
     for one in (browser, other_browser):
         one.wait_for(f"{STATUSES} === 'done'")
 
@@ -193,9 +193,9 @@ def test_without_javascript_the_smoker_works_by_reloading(
     browser.run(f"{SMOKE}")
     browser.wait_for(f"{BATCHES}.length === 2")
     assert browser.run("location.pathname") == "/"
-    browser.run(f"{BATCHES}[0].querySelector('.cancel').click()")
+    browser.act(f"{BATCHES}[0].querySelector('.cancel').click()")
     browser.wait_for(f"{BATCHES}[0]?.dataset.status === 'cancelled'")
-    browser.run(f"{BATCHES}[0].querySelector('.remove').click()")
+    browser.act(f"{BATCHES}[0].querySelector('.remove').click()")
     browser.wait_for(f"{BATCHES}.length === 1")
 
 
@@ -205,7 +205,7 @@ def test_without_javascript_the_buttons_open_the_answers(
     browser("Emulation.setScriptExecutionDisabled", value=True)
     browser.open(f"{demo.url}/")
     assert browser.run("getComputedStyle(document.querySelector('noscript')).display") != "none"
-    browser.run(f"{form('smoke_some_meats')}.querySelector('button').click()")
+    browser.act(f"{form('smoke_some_meats')}.querySelector('button').click()")
     browser.wait_for("location.pathname === '/smoke_some_meats/' && document.body")
     assert browser.run("document.body.innerText") == "Smoking some ribs and brisket...."
 

@@ -63,7 +63,7 @@ class Page:
         self._leave(f"(() => {{const form = {found}.form; {filled} {found}.click()}})()")
 
     def _leave(self, script: str) -> None:
-        self.browser.run(f"window.left = false; {script}")
+        self.browser.act(f"window.left = false; {script}")
         self.browser.wait_for("window.left === undefined && document.readyState === 'complete'")
 
     @property
