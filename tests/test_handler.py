@@ -36,6 +36,7 @@ trail: list[Any] = []
 
 @pytest.fixture(autouse=True)
 def _clear():
+    request_threads.retire(timeout=5)  # those of other tests, which may have had more
     trail.clear()
     yield
     trail.clear()

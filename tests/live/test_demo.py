@@ -64,7 +64,7 @@ def test_the_answer_comes_before_the_first_step(demo: DemoServer, path: str, tex
     answer, elapsed = timed_get(f"{demo.url}{path}")
     assert answer == text
     assert elapsed < STEP
-    demo.wait_for("GET", after=before)
+    demo.wait_for("demo_site.tasks: GET", after=before)
     assert demo.steps(after=before) == [*FIVE_STEPS, f"GET {demo.url}/: 200"]
 
 
@@ -73,7 +73,7 @@ def test_the_blocking_twin_answers_after_five_steps(demo: DemoServer) -> None:
     answer, elapsed = timed_get(f"{demo.url}/sync/")
     assert answer == "Blocking HTTP request"
     assert 5 * STEP <= elapsed < 5 * STEP + 2
-    demo.wait_for("GET", after=before)
+    demo.wait_for("demo_site.tasks: GET", after=before)
     assert demo.steps(after=before) == [*FIVE_STEPS, f"GET {demo.url}/: 200"]
 
 
