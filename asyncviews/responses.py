@@ -17,10 +17,10 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
@@ -39,8 +39,6 @@ from asyncviews.streaming import (
     JSONLinesResponse,
     ServerSentEvent,
 )
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # hashable: unions want that of their members
@@ -163,33 +161,21 @@ class Returns:
             items = _nothing()
         status = answer.status.code
         if answer.media_type == EVENT_STREAM:
-            return EventStreamResponse(_checked(items, partial(self._event, answer)), status=status)
+            return EventStreamResponse(items, encode=partial(self._encode, answer), status=status)
         return JSONLinesResponse(items, dump=partial(self._dump, answer), status=status)
 
-    def _event(self, answer: Answer, event: Any) -> ServerSentEvent[Any]:
+    def _encode(self, answer: Answer, event: Any) -> bytes:
         if not isinstance(event, ServerSentEvent):
             raise self._unexpected(event, "the items are events")
-        if event.data is None or isinstance(event.data, str):
-            return event
-        return ServerSentEvent(
-            self._dump(answer, event.data).decode(),
-            event=event.event, id=event.id, retry=event.retry, comment=event.comment,
-        )  # fmt: skip
+        sent: ServerSentEvent[Any] = event
+        if sent.data is not None and not isinstance(sent.data, str):
+            sent = replace(sent, data=self._dump(answer, sent.data).decode())
+        return sent.encode()
 
 
 async def _nothing() -> AsyncIterator[Any]:
     return
     yield
-
-
-async def _checked(items: AsyncIterable[T], check: Callable[[Any], T]) -> AsyncIterator[T]:
-    iterator = aiter(items)
-    try:
-        async for item in iterator:
-            yield check(item)
-    finally:
-        if (close := getattr(iterator, "aclose", None)) is not None:
-            await close()
 
 
 # From the annotation

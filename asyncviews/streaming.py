@@ -86,11 +86,12 @@ class EventStreamResponse(StreamingHttpResponse):
         events: AsyncIterable[ServerSentEvent[Any]],
         *,
         keep_alive: float | None = None,
+        encode: Callable[[ServerSentEvent[Any]], bytes] = ServerSentEvent.encode,
         **kwargs: Any,
     ) -> None:
         """Respond with `events`, and a comment after `keep_alive` seconds without one."""
         super().__init__(
-            _Events(events, KEEP_ALIVE if keep_alive is None else keep_alive),
+            _Events(events, KEEP_ALIVE if keep_alive is None else keep_alive, encode),
             content_type=EVENT_STREAM,
             **kwargs,
         )
@@ -174,9 +175,15 @@ class _Events:
     around a ``yield``, a timeout say, must be closed in the task that opened it.
     """
 
-    def __init__(self, events: AsyncIterable[ServerSentEvent[Any]], keep_alive: float) -> None:
+    def __init__(
+        self,
+        events: AsyncIterable[ServerSentEvent[Any]],
+        keep_alive: float,
+        encode: Callable[[ServerSentEvent[Any]], bytes],
+    ) -> None:
         self._events = aiter(events)
         self._keep_alive = keep_alive
+        self._encode = encode
         # One event waits while the one before it is on its way to the client.
         self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(1)
         self._task: asyncio.Task[None] | None = None
@@ -204,7 +211,7 @@ class _Events:
         end: Exception | None = None
         try:
             async for event in self._events:
-                await self._queue.put(event.encode())
+                await self._queue.put(self._encode(event))
         except asyncio.CancelledError:
             if self._closed or not self._ended:  # nobody hears any more that this was the last one
                 raise
