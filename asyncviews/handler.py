@@ -1,35 +1,43 @@
 """The ASGI handler: Django's, which hops to a thread only where code really blocks.
 
-A request's way, top to bottom: `__call__()` has a thread ready, which is leased when sync code
-first needs one; `handle()` reads the body, makes the request, gets the response from the
-middleware chain, sends and closes it.
+A request's way, top to bottom: `__call__()` has a lease ready, which takes a thread when sync code
+first needs one, and calls Django's, which other packages patch; `handle()` reads the body, makes the
+request, gets the response from the middleware chain, sends and closes it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future
+from contextlib import closing, contextmanager
 from contextvars import Context, ContextVar
 from functools import partial
 from io import BytesIO
-from typing import Any, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers import asgi
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import ResolverMatch, get_resolver, set_script_prefix
 
 from asyncviews import inline, internals
 from asyncviews.conf import get_settings
-from asyncviews.connections import close_connections, tidy_connections
-from asyncviews.problems import ServiceUnavailable, problem_response
+from asyncviews.connections import (
+    close_connections,
+    query_is_open,
+    tidy_connections,
+    transaction_is_open,
+)
 from asyncviews.resolving import resolve
 from asyncviews.threads import Lease, NoThreadAvailable, ThreadPool
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Message = Mapping[str, Any]
 Scope = dict[str, Any]
@@ -43,34 +51,69 @@ request_threads = ThreadPool(
     wait_timeout=lambda: get_settings().request_threads_timeout,
     tidy=tidy_connections,
     leave=close_connections,
+    holds=transaction_is_open,
+    pins=query_is_open,
 )
 """The threads of this process on which the sync code of requests runs."""
 
 _lease: ContextVar[Lease | None] = ContextVar("asyncviews_lease", default=None)
-_disconnect: ContextVar[_Disconnect | None] = ContextVar("asyncviews_disconnect", default=None)
+_answering: ContextVar[_Answering | None] = ContextVar("asyncviews_answering", default=None)
+
+
+class _RequestThread(Executor):
+    """Runs the thread-sensitive calls of each request on the request's own lease."""
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        return cast("Lease", _lease.get()).submit(fn, *args, **kwargs)
+
+
+_thread_sensitive = internals.ThreadSensitive(_RequestThread())
+
+
+@contextmanager
+def leased_thread() -> Iterator[None]:
+    """Run the thread-sensitive code of a block on one of the `request_threads`."""
+    lease = request_threads.lease(exclusive=True)
+    leased, entered = _lease.set(lease), _thread_sensitive.enter()
+    try:
+        yield
+    finally:
+        lease.release()
+        _thread_sensitive.leave(entered)
+        _lease.reset(leased)
+
+
+class _Answering:
+    """What a context knows of its request: nothing any more once that has been answered.
+
+    Contexts are copied, by background tasks among others, and outlive the request that way.
+    """
+
+    __slots__ = ("disconnect",)
+
+    def __init__(self, disconnect: _Disconnect) -> None:
+        self.disconnect: _Disconnect | None = disconnect
 
 
 def request_in(context: Context) -> HttpRequest | None:
     """Return the request that is being answered where `context` is the current one."""
-    disconnect = context.get(_disconnect)
-    return disconnect.request if disconnect else None
+    answering = context.get(_answering)
+    return answering.disconnect.request if answering and answering.disconnect else None
 
 
 class HTTPHandler(asgi.ASGIHandler):
-    """Django's ASGI handler with the same behaviour to be seen, and fewer threads."""
+    """Django's ASGI handler: same observable behaviour, fewer thread hops."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or internals.has_thread_of_its_own():
             await super().__call__(scope, receive, send)
             return
-        lease = request_threads.lease(exclusive=True)
-        token = _lease.set(lease)
-        try:
-            with internals.ThreadSensitive(lease):
-                await self.handle(scope, receive, send)
-        finally:
-            lease.release()
-            _lease.reset(token)
+        with leased_thread():
+            # By Django's method: Sentry and others patch it to give each request a scope.
+            try:
+                await super().__call__(scope, receive, send)
+            except NoThreadAvailable as exc:
+                raise RuntimeError("The response is cut off: no thread is free to go on.") from exc
 
     def adapt_method_mode(
         self, is_async: bool, method: Callable[..., Any], *args: Any, **kwargs: Any
@@ -85,8 +128,11 @@ class HTTPHandler(asgi.ASGIHandler):
             return
         with closing(body_file):
             set_script_prefix(asgi.get_script_prefix(scope))
-            if not (_lease.get() and internals.only_housekeeping(signals.request_started)):
-                await signals.request_started.asend(sender=self.__class__, scope=scope)
+            try:
+                await self._tell_started(scope)
+            except NoThreadAvailable:
+                await self.send_response(HttpResponse("The server is busy.", status=503), send)
+                return
             request, error_response = self.create_request(scope, body_file)
             if request is None:
                 refusal = cast("HttpResponseBase", error_response)
@@ -95,14 +141,19 @@ class HTTPHandler(asgi.ASGIHandler):
                 return
             await self._answer(request, receive, send)
 
+    async def _tell_started(self, scope: Scope) -> None:
+        if not (_lease.get() and internals.only_housekeeping(signals.request_started)):
+            await signals.request_started.asend(sender=self.__class__, scope=scope)
+
     async def _answer(self, request: asgi.ASGIRequest, receive: Receive, send: Send) -> None:
         response: HttpResponseBase | None = None
+        lease = _lease.get()
         cancelled = False
         try:
             async with _Disconnect(self, request, receive) as disconnect:
                 response = disconnect.response = await self.run_get_response(request)
-                if response.streaming and (lease := _lease.get()):
-                    lease.share()  # it may be idle for hours
+                if lease:
+                    lease.share()  # the client may take hours to receive it
                 await self.send_response(response, send)
         except RequestAborted:
             pass
@@ -110,6 +161,8 @@ class HTTPHandler(asgi.ASGIHandler):
             cancelled = True
             raise
         finally:
+            if response is None and lease:
+                lease.discard()  # middleware and transactions may have been left half way
             await self._close(request, response, cancelled=cancelled)
 
     async def _close(
@@ -138,11 +191,11 @@ class HTTPHandler(asgi.ASGIHandler):
             signals.request_finished.send(sender=self.__class__)
 
     async def run_get_response(self, request: HttpRequest) -> HttpResponseBase:
-        response: HttpResponseBase = await super().run_get_response(request)
-        lease = _lease.get()
-        if lease and lease.refusal and response.status_code == 500:
-            busy = ServiceUnavailable("The server is busy.")
-            return internals.replace(response, problem_response(request, busy))
+        try:
+            response: HttpResponseBase = await super().run_get_response(request)
+        except NoThreadAvailable as exc:
+            response = inline.busy_response(request, exc)
+            return internals.complete(response, request, type(self))
         return response
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
@@ -151,8 +204,8 @@ class HTTPHandler(asgi.ASGIHandler):
         else:
             match = resolve(get_resolver(), request.path_info)
             request.resolver_match = match
-        if disconnect := _disconnect.get():
-            disconnect.end_by_policy()
+        if (answering := _answering.get()) and answering.disconnect:
+            answering.disconnect.end_by_policy()
         return match
 
     async def read_body(self, receive: Receive) -> Any:
@@ -197,19 +250,21 @@ class _Disconnect:
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._cancelling = self._task.cancelling()
         self._start = asyncio.get_running_loop().call_soon(self._listen)
-        self._token = _disconnect.set(self)
+        self._answering = _Answering(self)
+        self._token = _answering.set(self._answering)
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: object
     ) -> None:
         self._over = True
-        _disconnect.reset(self._token)
+        self._answering.disconnect = None
+        _answering.reset(self._token)
         self._start.cancel()
         if self._listener is not None:
             self._listener.cancel()
         if self._failure is not None:
-            # As asyncio.timeout() does: who else cancels this task is not to be robbed of that.
+            # As asyncio.timeout() does: if someone else cancelled this task too, let that through.
             ours = self._task.uncancel() <= self._cancelling
             if ours and exc_type in {None, asyncio.CancelledError}:
                 raise self._failure from None

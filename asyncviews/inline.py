@@ -8,6 +8,7 @@ their hooks, each where its rule puts it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -16,10 +17,15 @@ from typing import Any
 import django
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.handlers.exception import response_for_exception
+from django.http import HttpRequest, HttpResponse
 from django.utils.deprecation import MiddlewareMixin
 
 from asyncviews.inline_rules import INLINE, RULES, THREAD, Rule, dotted_path
-from asyncviews.internals import IS_CHECKED
+from asyncviews.internals import IS_CHECKED, mark_logged
+from asyncviews.problems import ServiceUnavailable, problem_response
+from asyncviews.threads import NoThreadAvailable
+
+logger = logging.getLogger("asyncviews.threads")
 
 MARK = "inline_capable"
 """The attribute with which a middleware class says that all it defines only computes."""
@@ -128,7 +134,7 @@ def _chain(layers: Sequence[_Layer], innermost: GetResponse) -> GetResponse:
                         break
             else:
                 response = await innermost(request)
-        except Exception as exc:  # noqa: BLE001 - as Django does
+        except (Exception, NoThreadAvailable) as exc:  # noqa: BLE001 - as Django does
             response = await _respond_to(request, exc)
             entered -= 1  # the layer that failed sees no response
         return await _process_response(layers[:entered], request, response)
@@ -146,13 +152,29 @@ async def _process_response(layers: Sequence[_Layer], request: Any, response: An
                     response = await _in_thread(layer.process_response)(request, response)
                 else:
                     response = layer.process_response(request, response)
-            except Exception as exc:  # noqa: BLE001 - as Django does
+            except (Exception, NoThreadAvailable) as exc:  # noqa: BLE001 - as Django does
                 response = await _respond_to(request, exc)
     return response
 
 
-async def _respond_to(request: Any, exc: Exception) -> Any:
+async def _respond_to(request: Any, exc: Exception | NoThreadAvailable) -> Any:
+    if isinstance(exc, NoThreadAvailable):
+        return busy_response(request, exc)
     return await sync_to_async(response_for_exception, thread_sensitive=False)(request, exc)
+
+
+def busy_response(request: HttpRequest, reason: NoThreadAvailable) -> HttpResponse:
+    """Return the 503 for a request that has found no thread; for Django that would be a 500."""
+    logger.warning(
+        "%s %s is answered with 503. %s",
+        request.method,
+        request.path,
+        reason,
+        extra={"status_code": 503, "request": request},
+    )
+    response = problem_response(request, ServiceUnavailable("The server is busy."))
+    mark_logged(response)
+    return response
 
 
 def _adapt_hook(

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, Token
 from functools import cache, partial
 from io import SEEK_END, BytesIO
 from types import FrameType
@@ -57,21 +57,23 @@ def has_thread_of_its_own() -> bool:
 
 
 class ThreadSensitive:
-    """A context whose thread-sensitive code runs on `executor`.
+    """Has thread-sensitive code run on an executor that serves many requests or tasks.
 
     Unlike ``ThreadSensitiveContext(executor=...)`` this leaves the executor to tasks that outlive
-    the context, as Django's handler does.
+    the request, as Django's handler does. asgiref keeps the executor as long as this object, so it
+    must be one executor for all of them: one that belonged to a request, and so to what the request
+    has called, would keep its own key alive, and both would stay in memory for ever.
     """
 
     def __init__(self, executor: Executor) -> None:
         self._context = ThreadSensitiveContext()
         SyncToAsync.context_to_thread_executor[self._context] = executor
 
-    def __enter__(self) -> None:
-        self._token = SyncToAsync.thread_sensitive_context.set(self._context)
+    def enter(self) -> Token[Any]:
+        return SyncToAsync.thread_sensitive_context.set(self._context)
 
-    def __exit__(self, *exc_info: object) -> None:
-        SyncToAsync.thread_sensitive_context.reset(self._token)
+    def leave(self, token: Token[Any]) -> None:
+        SyncToAsync.thread_sensitive_context.reset(token)
 
     def activate(self) -> None:
         """Enter for the rest of the asyncio task, whatever it has inherited."""
@@ -216,12 +218,16 @@ def _closes_only(response: HttpResponseBase, request: ASGIRequest) -> bool:
     return type(response).close is HttpResponseBase.close and closers == [request.close]
 
 
-def replace(response: HttpResponseBase, by: HttpResponseBase) -> HttpResponseBase:
-    """Return the response that is sent, and closed, instead of one that came from the handler."""
-    vars(by).update(
-        {name: vars(response)[name] for name in ("_handler_class", "_resource_closers")}
-    )
-    return by
+def complete(response: HttpResponseBase, request: HttpRequest, handler: type) -> HttpResponseBase:
+    """Return a response as Django's handler returns those of its middleware."""
+    response._handler_class = handler  # type: ignore[attr-defined]
+    response._resource_closers.append(request.close)  # type: ignore[attr-defined]
+    return response
+
+
+def mark_logged(response: HttpResponseBase) -> None:
+    """Keep Django from logging a response as an error of the project."""
+    response._has_been_logged = True  # type: ignore[attr-defined]
 
 
 @cache

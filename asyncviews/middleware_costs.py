@@ -15,10 +15,9 @@ from django.utils.deprecation import MiddlewareMixin
 from django.utils.module_loading import import_string
 
 from asyncviews import inline
-from asyncviews.handler import request_threads
+from asyncviews.handler import leased_thread
 from asyncviews.inline_rules import THREAD as THREAD_RULE
 from asyncviews.inline_rules import Rule
-from asyncviews.internals import ThreadSensitive
 
 NATIVE = "native async"
 INLINE = "inline"
@@ -92,12 +91,10 @@ def _place(rule: Rule) -> str:
 
 async def cost_of_a_hop() -> float:
     """Return the seconds that `sync_to_async()` takes on a leased thread, doing nothing there."""
-    lease = request_threads.lease(exclusive=True)
     seconds = []
-    with ThreadSensitive(lease):
+    with leased_thread():
         for _ in range(300):
             began = time.perf_counter()
             await sync_to_async(int)()
             seconds.append(time.perf_counter() - began)
-    lease.release()
     return median(seconds[100:])

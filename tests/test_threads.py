@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
 
@@ -75,7 +76,6 @@ def test_all_calls_of_a_lease_run_on_one_other_thread(pool):
 def test_a_lease_without_calls_takes_no_thread(pool):
     lease = pool.lease(exclusive=True)
     lease.release()
-    assert not lease.used
     assert pool.size == 0
 
 
@@ -207,7 +207,8 @@ async def test_when_too_many_wait_the_next_is_refused_and_the_others_go_on(pool)
     assert pool.waiting == 1
     with pytest.raises(NoThreadAvailable, match="All 1 threads are in use, and 1 leases wait"):
         refused.submit(threading.get_ident).result(5)
-    assert refused.refusal
+    with pytest.raises(NoThreadAvailable):
+        refused.submit(threading.get_ident).result(5)
     blocked.lease.release()
     assert blocked.end() == waiting.result(5)
     waits.release()
@@ -303,4 +304,140 @@ async def test_it_is_an_executor_for_asgiref(pool):
         assert await sync_to_async(async_to_sync(inner))() == thread
         fanned_out = await asyncio.gather(*(sync_to_async(ident)() for _ in range(20)))
         assert set(fanned_out) == {thread}
+    lease.release()
+
+
+async def test_a_shared_lease_takes_another_thread_when_its_own_is_busy(pool):
+    stream = pool.lease(exclusive=False)
+    own = here(stream)
+    busy = Blocked(pool.lease(exclusive=True))
+    assert busy.began()
+    assert here(stream) != own
+    busy.lease.release()
+    assert busy.end() == own
+    stream.release()
+
+
+async def test_it_comes_back_to_its_own_while_something_there_is_half_read(pool):
+    pool.pins = lambda: True
+    stream = pool.lease(exclusive=False)
+    own = here(stream)
+    first, second = Blocked(pool.lease(exclusive=True)), Blocked(pool.lease(exclusive=True))
+    assert first.began() and second.began()
+    again = stream.submit(threading.get_ident)
+    assert pool.waiting == 1
+    first.lease.release()
+    second.lease.release()
+    assert own in {first.end(), second.end()}
+    assert again.result(5) == own
+    stream.release()
+
+
+async def test_others_rather_take_a_thread_to_which_nobody_must_come_back(pool):
+    pool.pins = lambda: True
+    stream = pool.lease(exclusive=False)
+    own = here(stream)
+    await until(lambda: pool.busy == 0)
+    pool.pins = lambda: False
+    other = pool.lease(exclusive=True)
+    assert here(other) != own
+    other.release()
+    assert here(stream) == own
+    stream.release()
+
+
+async def test_a_thread_that_is_held_serves_nothing_else(pool):
+    """As during a transaction, also of a lease that is shared."""
+    pool.limit, held = (lambda: 1), [True]
+    pool.holds = lambda: bool(held)
+    lease, other = pool.lease(exclusive=False), pool.lease(exclusive=True)
+    here(lease)
+    waits = other.submit(threading.get_ident)
+    here(lease)
+    assert not waits.done()
+    lease.submit(held.clear).result(5)
+    assert waits.result(5)
+    lease.release()
+    other.release()
+
+
+async def test_a_held_thread_is_free_when_its_lease_ends(pool):
+    pool.limit, pool.holds = (lambda: 1), (lambda: True)
+    lease, other = pool.lease(exclusive=False), pool.lease(exclusive=True)
+    here(lease)
+    waits = other.submit(threading.get_ident)
+    lease.release()
+    assert waits.result(5)
+    other.release()
+
+
+def test_when_it_is_shared_the_thread_is_tidied_and_left_to_others(pool, recorder):
+    pool.limit = lambda: 1
+    lease, other = pool.lease(exclusive=True), pool.lease(exclusive=True)
+    thread = here(lease)
+    lease.share()
+    assert here(other) == thread
+    other.release()
+    assert recorder.tidied[:2] == [(thread, False), (thread, False)]
+    assert here(lease) == thread
+    lease.release()
+
+
+async def test_a_discarded_lease_takes_its_thread_with_it(pool, recorder):
+    """With whatever a request that was cut short has left in its thread-locals."""
+    pool.limit = lambda: 1
+    lease, other = pool.lease(exclusive=True), pool.lease(exclusive=True)
+    local = threading.local()
+    lease.submit(setattr, local, "user", "one").result(5)
+    waits = other.submit(getattr, local, "user", "nobody")
+    lease.discard()
+    lease.release()
+    assert waits.result(5) == "nobody"
+    assert len(recorder.left) == 1
+    other.release()
+
+
+async def test_a_lease_whose_calls_are_all_cancelled_leaves_the_queue(pool):
+    """A client that has left must not keep others from a place."""
+    pool.limit, pool.max_waiting = (lambda: 1), (lambda: 1)
+    blocked = Blocked(pool.lease(exclusive=True))
+    gone, patient = pool.lease(exclusive=True), pool.lease(exclusive=True)
+    assert gone.submit(threading.get_ident).cancel()
+    gone.release()
+    assert pool.waiting == 0
+    waits = patient.submit(threading.get_ident)
+    blocked.lease.release()
+    assert blocked.end() == waits.result(5)
+    patient.release()
+
+
+async def test_the_timer_of_a_lease_that_has_waited_is_gone(pool):
+    pool.limit, pool.wait_timeout = (lambda: 1), (lambda: 30.0)
+    loop = asyncio.get_running_loop()
+    blocked = Blocked(pool.lease(exclusive=True))
+    lease = pool.lease(exclusive=True)
+    waits = asyncio.wrap_future(lease.submit(threading.get_ident))
+    timers = [timer for timer in loop._scheduled if timer._args == (lease,)]
+    assert len(timers) == 1
+    blocked.lease.release()
+    blocked.end()
+    await waits
+    await until(timers[0].cancelled)
+    lease.release()
+
+
+def test_nothing_of_a_call_that_has_ended_is_kept(pool):
+    class Payload:
+        pass
+
+    def echo(payload: Payload) -> Payload:
+        return payload
+
+    lease = pool.lease(exclusive=True)
+    payload = Payload()
+    kept = weakref.ref(payload)
+    lease.submit(echo, payload).result(5)
+    del payload
+    here(lease)  # the thread has let go of the one before
+    assert kept() is None
     lease.release()

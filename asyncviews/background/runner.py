@@ -28,7 +28,12 @@ from asyncviews.background.task import (
     set_current_task,
 )
 from asyncviews.conf import get_settings
-from asyncviews.connections import close_connections, tidy_connections
+from asyncviews.connections import (
+    close_connections,
+    query_is_open,
+    tidy_connections,
+    transaction_is_open,
+)
 from asyncviews.internals import ThreadSensitive, move_locals_here, use_thread_of_loop
 from asyncviews.problems import ServiceUnavailable
 from asyncviews.telemetry import span_of
@@ -113,6 +118,8 @@ class Runner:
             limit=lambda: get_settings().background_threads,
             tidy=tidy_connections,
             leave=close_connections,
+            holds=transaction_is_open,
+            pins=query_is_open,
         )
 
     # To give it work

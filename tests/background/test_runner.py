@@ -66,16 +66,16 @@ async def test_waiting_tasks_do_not_keep_the_threads_they_used(app_lifespan):
     gate = asyncio.Event()
     queried: list[int] = []
 
-    async def works() -> bool:
-        before = await sync_to_async(threading.get_ident)()
-        queried.append(before)
+    async def works() -> int:
+        queried.append(await sync_to_async(threading.get_ident)())
         await gate.wait()
-        return await sync_to_async(threading.get_ident)() == before
+        return await sync_to_async(threading.get_ident)()
 
     tasks = [add_background_task(works) for _ in range(10)]
     await until(lambda: len(queried) == 10)
     gate.set()
-    assert all(await asyncio.gather(*tasks))
+    assert set(await asyncio.gather(*tasks)) <= set(queried)
+    assert len(set(queried)) <= 2
 
 
 @override_settings(ASYNCVIEWS={"BACKGROUND_THREADS": 4})
