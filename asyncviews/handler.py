@@ -156,13 +156,13 @@ class HTTPHandler(asgi.ASGIHandler):
                     lease.share()  # the client may take hours to receive it
                 await self.send_response(response, send)
         except RequestAborted:
-            pass
+            await asyncio.sleep(0)  # for a call that waits for a thread to learn of it, too
         except asyncio.CancelledError:
             cancelled = True
             raise
         finally:
             if response is None and lease:
-                lease.discard()  # middleware and transactions may have been left half way
+                lease.abandon()  # middleware and transactions may have been left half way
             await self._close(request, response, cancelled=cancelled)
 
     async def _close(

@@ -319,9 +319,14 @@ class Lease(Executor):
                 if self._scheduled:
                     self._calls.put(_Signal.REST)
 
-    def discard(self) -> None:
-        """Have the thread end with the lease, with everything that was left on it."""
-        self._discards = True
+    def abandon(self) -> None:
+        """Stop waiting for a thread, or have the thread end with the lease.
+
+        Its user was cut short: what it has left on the thread is in nobody's hands any more.
+        """
+        with self._pool.lock:
+            self._discards = True
+            self._withdraw()
 
     def release(self) -> None:
         """Give the thread back once the queued calls are done, without waiting for them."""
@@ -329,20 +334,25 @@ class Lease(Executor):
             if self.released:
                 return
             self.released = True
-            if self.queue is not None and not self.open and self._all_cancelled():
-                self._pool.dequeue(self)
-                self._unfinished = 0
-            elif self._scheduled or self.open:
+            self._withdraw()
+            if self._scheduled or self.open:
                 self._put(_Signal.END)
 
     # The caller of these holds the pool's lock.
 
-    def _all_cancelled(self) -> bool:
-        """Whether nobody awaits any of the calls, of which none has begun."""
-        calls = [self._calls.get() for _ in range(self._calls.qsize())]
-        for call in calls:
-            self._calls.put(call)
-        return all(call.future.cancelled() for call in calls if isinstance(call, _Call))
+    def _withdraw(self) -> None:
+        """Leave the queue if nobody awaits the calls any more."""
+        if self.queue is None or self.open:
+            return
+        items = [self._calls.get() for _ in range(self._calls.qsize())]
+        wanted = [i for i in items if isinstance(i, _Call) and not i.future.cancelled()]
+        if wanted:
+            for item in items:
+                self._calls.put(item)
+        else:
+            self._pool.dequeue(self)
+            self._scheduled = False
+            self._unfinished = 0
 
     @property
     def is_bound(self) -> bool:

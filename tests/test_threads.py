@@ -383,14 +383,14 @@ def test_when_it_is_shared_the_thread_is_tidied_and_left_to_others(pool, recorde
     lease.release()
 
 
-async def test_a_discarded_lease_takes_its_thread_with_it(pool, recorder):
+async def test_an_abandoned_lease_takes_its_thread_with_it(pool, recorder):
     """With whatever a request that was cut short has left in its thread-locals."""
     pool.limit = lambda: 1
     lease, other = pool.lease(exclusive=True), pool.lease(exclusive=True)
     local = threading.local()
     lease.submit(setattr, local, "user", "one").result(5)
     waits = other.submit(getattr, local, "user", "nobody")
-    lease.discard()
+    lease.abandon()
     lease.release()
     assert waits.result(5) == "nobody"
     assert len(recorder.left) == 1
