@@ -177,6 +177,10 @@ class Client:
     async def leaves_its_body(self) -> None:
         await self.leave("POST", "/posts/", after=0, length=1000)
 
+    async def uploads(self) -> None:
+        status, _ = await self.ask("POST", "/uploads/", body=b"x" * 50_000)
+        self.compare("/uploads/", status, 200)
+
     # How it asks
 
     async def expect(self, path: str, *, method: str = "GET", **more: Any) -> None:
@@ -190,13 +194,13 @@ class Client:
         if found != expected:
             self.wrong.append(f"{self.token} {path}: {found} instead of {expected}")
 
-    async def ask(self, method: str, path: str) -> tuple[int, bytes]:
+    async def ask(self, method: str, path: str, *, body: bytes = b"") -> tuple[int, bytes]:
         if time.monotonic() > self._fresh_until:  # the server closes it after 5 idle seconds
             self.disconnect()
         if self._connection is None:
             self._connection = await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self._connection
-        writer.write(self.head(method, path, 0))
+        writer.write(self.head(method, path, len(body)) + body)
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         lines = head.splitlines()
         headers = [line.partition(": ")[::2] for line in lines[1:] if line]
@@ -205,9 +209,9 @@ class Client:
                 cookie, _, content = value.partition(";")[0].partition("=")
                 self.cookies[cookie] = content
         lengths = [int(value) for name, value in headers if name.lower() == "content-length"]
-        body = await reader.readexactly(lengths[0]) if lengths else await self.chunks(reader)
+        answer = await reader.readexactly(lengths[0]) if lengths else await self.chunks(reader)
         self._fresh_until = time.monotonic() + 3
-        return int(lines[0].split()[1]), body
+        return int(lines[0].split()[1]), answer
 
     async def chunks(self, reader: asyncio.StreamReader) -> bytes:
         body = b""
@@ -256,6 +260,56 @@ def load(url: str, seconds: float, clients: int = CLIENTS) -> tuple[Counter[str]
 
     asyncio.run(run())
     return counts, wrong
+
+
+REQUESTS = int(os.environ.get("LOAD_REQUESTS", "3000"))
+"""How many requests are sent while nothing may grow."""
+
+
+def send(url: str, requests: int) -> list[str]:
+    """Send requests of all kinds that use a thread; return what was wrong."""
+    wrong: list[str] = []
+    port = httpx.URL(url).port
+    assert port
+
+    async def run(client: Client) -> None:
+        await client.expect("/login/", method="POST")
+        kinds = [
+            client.sync_orm, client.async_orm, client.session, client.user, client.stream,
+            client.uploads, client.gathers, client.background,
+        ]  # fmt: skip
+        for number in range(requests // 16):
+            await asyncio.wait_for(kinds[number % len(kinds)](), 60)
+        client.disconnect()
+
+    async def run_all() -> None:
+        clients = [Client(port, number, Counter(), wrong) for number in range(16)]
+        await asyncio.gather(*map(run, clients))
+
+    asyncio.run(run_all())
+    return wrong
+
+
+def resident(server: ServerProcess) -> float:
+    """Return the megabytes of memory that a server has."""
+    pages = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def descriptors(server: ServerProcess) -> int:
+    return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+def test_memory_and_descriptors_stay_as_they_are(database: Database) -> None:
+    """What of a request stays is 20 kB and more; a body may be as large as it likes."""
+    # One arena: how many there are depends on which threads meet.
+    with serving(database, 60, MALLOC_ARENA_MAX="1") as server:
+        assert send(server.url, 2000) == []
+        memory, files = resident(server), descriptors(server)
+        assert send(server.url, REQUESTS) == []
+        assert resident(server) - memory < 5
+        until(lambda: descriptors(server) <= files, server)
 
 
 def unexpected(server: ServerProcess) -> list[str]:

@@ -47,6 +47,7 @@ ASYNCVIEWS = {
     "BACKGROUND_THREADS": 4,
     "DRAIN_TIMEOUT": 5,
     "MAX_WAITING": 100_000,
+    "HISTORY_COUNT": 100,
 }
 LOGGING = {
     "version": 1,

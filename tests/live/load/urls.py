@@ -146,6 +146,11 @@ class Posts(AsyncView):
         return seen()
 
 
+@csrf_exempt
+def uploads(request: HttpRequest) -> HttpResponse:
+    return seen(length=len(request.body))
+
+
 class Counts(AsyncView):
     async def get(self, request: HttpRequest) -> HttpResponse:
         names = ("task", "began", "ended")
@@ -167,5 +172,6 @@ urlpatterns = [
     path("gathers/", Gathers.as_view()),
     path("background/", Background.as_view()),
     path("posts/", Posts.as_view()),
+    path("uploads/", uploads),
     path("counts/", Counts.as_view()),
 ]
