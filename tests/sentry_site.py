@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from typing import Any
 
 import django
@@ -27,7 +28,9 @@ class Printing(Transport):
         for item in envelope.items:
             event = item.payload.json or {}
             fields = {key: event.get(key) for key in ("message", "type", "transaction", "user")}
-            print(json.dumps(fields | {"url": event.get("request", {}).get("url")}))
+            sys.stdout.write(
+                json.dumps(fields | {"url": event.get("request", {}).get("url")}) + "\n"
+            )
 
 
 async def view(request: HttpRequest, name: str) -> HttpResponse:

@@ -301,6 +301,7 @@ def descriptors(server: ServerProcess) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+@pytest.mark.timeout(120 + REQUESTS / 40)
 def test_memory_and_descriptors_stay_as_they_are(database: Database) -> None:
     """What of a request stays is 20 kB and more; a body may be as large as it likes."""
     # One arena: how many there are depends on which threads meet.
