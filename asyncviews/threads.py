@@ -210,7 +210,7 @@ class ThreadPool:
 
     def take_waiting(self, thread: _Thread) -> Lease | None:
         """Return the lease that has waited longest for `thread` or, if it may be any, for one."""
-        queues = [thread.returning] if thread.retiring else [thread.returning, self._waiting]
+        queues = [thread.returning] if thread.spoiled else [thread.returning, self._waiting]
         first = [queue[0] for queue in queues if queue]
         if not first:
             return None
@@ -260,7 +260,7 @@ class Lease(Executor):
         self._scheduled = False
         self._timer: tuple[asyncio.AbstractEventLoop, asyncio.TimerHandle] | None = None
         self._refusal: NoThreadAvailable | None = None
-        self._discards = False
+        self._abandoned = False
         self.released = False
         self.thread: _Thread | None = None
         self.arrives = False
@@ -325,7 +325,7 @@ class Lease(Executor):
         Its user was cut short: what it has left on the thread is in nobody's hands any more.
         """
         with self._pool.lock:
-            self._discards = True
+            self._abandoned = True
             self._withdraw()
 
     def release(self) -> None:
@@ -458,8 +458,8 @@ class Lease(Executor):
 
     def end(self) -> None:
         with self._pool.lock:
-            if self.thread is not None and self._discards:
-                self.thread.retiring = True
+            if self.thread is not None and self._abandoned:
+                self.thread.retiring = self.thread.spoiled = True
             self.detach()
 
 
@@ -475,6 +475,8 @@ class _Thread(threading.Thread):
         """How many of them must come back to it."""
         self.untidy = False
         self.retiring = False
+        self.spoiled = False
+        """Whether what was left on it must not be seen by another lease."""
 
     def run(self) -> None:
         lease = self.inbox.get()

@@ -282,6 +282,17 @@ async def test_retiring_ends_busy_threads_when_their_lease_ends(pool, recorder):
     assert len(recorder.left) == 3
 
 
+def test_threads_that_retire_serve_those_that_wait_already(pool):
+    pool.limit = lambda: 1
+    blocked = Blocked(pool.lease(exclusive=True))
+    waits = pool.lease(exclusive=True)
+    waiting = waits.submit(threading.get_ident)
+    waits.release()
+    pool.retire(timeout=0)
+    blocked.lease.release()
+    assert blocked.end() == waiting.result(5)
+
+
 def test_a_tidy_that_fails_is_logged_and_the_thread_lives(pool, caplog):
     pool.tidy = lambda shared: 1 / 0
     lease = pool.lease(exclusive=True)

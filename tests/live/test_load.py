@@ -279,6 +279,8 @@ def send(url: str, requests: int) -> list[str]:
             client.uploads, client.gathers, client.background,
         ]  # fmt: skip
         for number in range(requests // 16):
+            if number % 500 == 0:
+                client.disconnect()  # Hypercorn closes a connection after 1000 requests
             await asyncio.wait_for(kinds[number % len(kinds)](), 60)
         client.disconnect()
 
