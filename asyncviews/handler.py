@@ -131,7 +131,8 @@ class HTTPHandler(asgi.ASGIHandler):
             try:
                 await self._tell_started(scope)
             except NoThreadAvailable:
-                await self.send_response(HttpResponse("The server is busy.", status=503), send)
+                busy = HttpResponse("The server is busy.", status=503, headers={"Retry-After": 5})
+                await self.send_response(busy, send)
                 return
             request, error_response = self.create_request(scope, body_file)
             if request is None:

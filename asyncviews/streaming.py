@@ -18,6 +18,8 @@ from typing import Any, Generic, TypeVar
 from django.http import StreamingHttpResponse
 from pydantic_core import to_json
 
+from asyncviews.threads import NoThreadAvailable
+
 T = TypeVar("T")
 
 EVENT_STREAM = "text/event-stream"
@@ -185,7 +187,7 @@ class _Events:
         self._keep_alive = keep_alive
         self._encode = encode
         # One event waits while the one before it is on its way to the client.
-        self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(1)
+        self._queue: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue(1)
         self._task: asyncio.Task[None] | None = None
         self._closed = self._ended = False
 
@@ -208,14 +210,14 @@ class _Events:
         raise found or StopAsyncIteration
 
     async def _read(self) -> None:
-        end: Exception | None = None
+        end: BaseException | None = None
         try:
             async for event in self._events:
                 await self._queue.put(self._encode(event))
         except asyncio.CancelledError:
-            if self._closed or not self._ended:  # nobody hears any more that this was the last one
+            if self._closed or not self._ended:  # the consumer is gone; no end marker needed
                 raise
-        except Exception as exc:
+        except (Exception, NoThreadAvailable) as exc:
             if self._closed:
                 raise
             end = exc

@@ -20,10 +20,11 @@ from django.test import override_settings
 from django.urls import path
 from django.utils.deprecation import MiddlewareMixin
 
-from asyncviews import AsyncView, BackgroundTaskMixin, Body, File, Form
+from asyncviews import AsyncView, BackgroundTaskMixin, Body, File, Form, ServerSentEvent
 from asyncviews.asgi import ASGIHandler, lifespan
 from asyncviews.background import runner
 from asyncviews.handler import request_in, request_threads
+from asyncviews.streaming import EventStreamResponse
 from tests.conftest import Postgres, http_scope, until
 
 pytestmark = pytest.mark.urls(__name__)
@@ -363,6 +364,23 @@ async def test_nor_one_of_a_receiver_of_request_started(failures):
     finally:
         signals.request_started.disconnect(receive)
     assert failures == []
+    Gate.go.set()
+    await holder.task
+
+
+@override_settings(ASYNCVIEWS={"REQUEST_THREADS": 1, "REQUEST_THREADS_TIMEOUT": 0.05})
+async def test_a_stream_for_which_no_thread_is_free_ends():
+    async def events():
+        yield ServerSentEvent("1")
+        await Gate.entered.wait()
+        yield ServerSentEvent(await sync_to_async(str)(2))
+
+    stream.response = lambda: EventStreamResponse(events())
+    streaming = Client("/stream/")
+    holder = Client("/holds/")
+    with pytest.raises(RuntimeError, match="no thread is free"):
+        await asyncio.wait_for(streaming.task, 5)
+    assert [message.get("body") for message in streaming.sent[1:]] == [b"data: 1\n\n"]
     Gate.go.set()
     await holder.task
 
