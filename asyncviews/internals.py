@@ -1,4 +1,4 @@
-"""What is private to Django, asgiref and asyncio, and the versions in which it was read.
+"""What is private to Django, asgiref, asyncio and pydantic, and the versions in which it was read.
 
 In a version of Django that is not among them, everything here answers so that Django's own way is
 taken.
@@ -32,6 +32,7 @@ from django.http.response import HttpResponseBase
 from django.urls import set_urlconf
 from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
+from pydantic_core import CoreSchema, SchemaValidator
 
 CHECKED = frozenset({(5, 2), (6, 0), (6, 1)})
 """The versions of Django in which all this was read; of asgiref, 3.13."""
@@ -181,6 +182,18 @@ def parse_form(request: HttpRequest) -> None:
         request._load_post_and_files()
     finally:
         request.method = method
+
+
+def schema_validator(schema: CoreSchema) -> SchemaValidator | None:
+    """Return a validator of just this schema; None where pydantic cannot be told so.
+
+    Left alone, pydantic-core takes the validators that models have in place of their schemas. Its
+    keyword was read in 2.46 to 2.50, which belong to pydantic 2.13 and 2.14.
+    """
+    try:
+        return SchemaValidator(schema, _use_prebuilt=False)
+    except TypeError:
+        return None
 
 
 def _size(stream: Any) -> int:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, NotRequired, Required, get_args, get_origin
 
+from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
@@ -21,6 +23,7 @@ from pydantic.fields import FieldInfo
 from pydantic.warnings import UnsupportedFieldAttributeWarning
 from typing_extensions import TypedDict
 
+from asyncviews import internals
 from asyncviews.annotations import (
     evaluate,
     field_info,
@@ -30,10 +33,13 @@ from asyncviews.annotations import (
     names_of,
     signature_of,
 )
+from asyncviews.errors import Error, error, errors_of
 from asyncviews.problems import InvalidParameters
 from asyncviews.sources import MISSING, BodyStreamSource, FileSource, PathSource, Schema, Source
+from asyncviews.validators import require_sync
 
-Error = dict[str, str]
+LARGE = 64 * 1024
+"""Bytes of a body that take longer to validate than the way to a thread does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,50 +67,14 @@ class Group:
         if found is not MISSING:
             return {self.name: found}
         if self.required:
-            raise InvalidParameters([self._error((), "missing", "Field required")])
+            raise InvalidParameters([error(self.source, "missing", "Field required")])
         return {}
 
     def errors(
         self, exc: ValidationError, request: HttpRequest, url_kwargs: Mapping[str, Any]
     ) -> Iterator[Error]:
-        given = self.source.read(request, url_kwargs, self.schema.fields)
-        for error in exc.errors(include_url=False, include_context=False, include_input=False):
-            path = _path(given, error["loc"], is_missing=error["type"] == "missing")
-            detail = error["msg"].removeprefix("Value error, ")  # pydantic's, not the author's
-            yield self._error(path, error["type"], detail)
-
-    def _error(self, path: tuple[int | str, ...], type_: str, detail: str) -> Error:
-        error = {"location": self.source.location, "type": type_, "detail": detail}
-        if path:
-            first = self.source.public_name(str(path[0]))
-            error["name"] = first
-            error["pointer"] = "".join(f"/{_escape(step)}" for step in (first, *path[1:]))
-        return error
-
-
-def _path(given: Any, steps: Sequence[int | str], *, is_missing: bool) -> tuple[int | str, ...]:
-    """Return where in `given` an error is.
-
-    Of pydantic's steps some do not lead into the value: they name the member of a union.
-    """
-    path: list[int | str] = []
-    for number, step in enumerate(steps, 1):
-        key_is_missing = is_missing and number == len(steps)
-        if isinstance(step, str) and not (isinstance(given, Mapping) and step in given):
-            if key_is_missing:
-                path.append(step)
-            continue
-        path.append(step)
-        try:
-            given = given[step]
-        except (LookupError, TypeError):  # a validator has made a list of it
-            given = None
-    return tuple(path)
-
-
-def _escape(step: int | str) -> str:
-    """Escape one step of a JSON pointer (RFC 6901, section 3)."""
-    return str(step).replace("~", "~0").replace("/", "~1")
+        read = partial(self.source.read, request, url_kwargs, self.schema.fields)
+        return errors_of(exc, self.source, read)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +91,25 @@ class Signature:
     def body(self) -> Source | None:
         """What reads the body, None if nothing does."""
         return next((group.source for group in self.groups if group.source.body), None)
+
+    async def read(self, request: HttpRequest, url_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Load the body, and return `arguments()`: of a large body from a thread.
+
+        It is not the thread of the request's synchronous code, which others may be waiting for.
+
+        Raises:
+            Problem: the body cannot be read, is not what is asked for, or does not fit.
+        """
+        for source in self.loading:
+            await source.load(request)
+        if self._takes_long(request):
+            arguments = sync_to_async(self.arguments, thread_sensitive=False)
+            return await arguments(request, url_kwargs)
+        return self.arguments(request, url_kwargs)
+
+    def _takes_long(self, request: HttpRequest) -> bool:
+        validated = self.body is not None and self.body.body != "raw"
+        return validated and internals.body_size(request) > LARGE
 
     def arguments(self, request: HttpRequest, url_kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the handler's keyword arguments, read from `request` and validated.
@@ -231,11 +220,12 @@ def _split(where: str, hint: Any) -> tuple[Any, Source]:
 
 def _require_validator(where: str, type_: Any, source: Source) -> None:
     try:
-        _adapter(type_, source)
+        adapter = _adapter(type_, source)
     except PydanticUserError as exc:
         raise ImproperlyConfigured(
             f"{where}: pydantic cannot validate {type_!r}: {exc.message}"
         ) from exc
+    require_sync(where, adapter)
 
 
 def _adapter(type_: Any, source: Source) -> TypeAdapter[Any]:

@@ -7,12 +7,13 @@ the same for the rest of a project, as its ``handler404`` and the like.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
+from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import (
     BadRequest,
     ImproperlyConfigured,
@@ -41,6 +42,9 @@ PROBLEM_JSON = "application/problem+json"
 PROBLEM_TEMPLATE = "asyncviews/problem.html"
 DOCUMENTATION = "https://asyncviews.readthedocs.io/en/latest/reference/problems.html"
 """The page that describes the problems below, each under the name of its class."""
+
+LONGEST_ACCEPT = 1000
+"""Characters of an Accept header that is read. Django takes microseconds for each of its items."""
 
 _JSON = [PROBLEM_JSON, "application/json"]
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -168,13 +172,21 @@ class InvalidParameters(_Documented):
 
     MAX_ERRORS: ClassVar[int] = 100
     """How many errors the document lists; a short query can hold thousands of bad items."""
+    MAX_SIZE: ClassVar[int] = 32 * 1024
+    """Bytes of the list after which it ends; the names in it are the client's."""
 
     def __init__(self, errors: list[dict[str, str]]) -> None:
+        listed = list(self._listed(errors))
         count = f"{len(errors)} parameters are" if len(errors) > 1 else "1 parameter is"
-        listed = (
-            f" The first {self.MAX_ERRORS} are listed." if len(errors) > self.MAX_ERRORS else ""
-        )
-        super().__init__(f"{count} invalid.{listed}", errors=errors[: self.MAX_ERRORS])
+        rest = f" The first {len(listed)} are listed." if len(errors) > len(listed) else ""
+        super().__init__(f"{count} invalid.{rest}", errors=listed)
+
+    def _listed(self, errors: list[dict[str, str]]) -> Iterator[dict[str, str]]:
+        size = 0
+        for error in errors[: self.MAX_ERRORS]:
+            if size < self.MAX_SIZE:
+                yield error
+            size += len(ascii(error))
 
 
 class TooManyRequests(_Documented):
@@ -226,13 +238,21 @@ def problem_of(exc: Exception, problems: Problems) -> Problem | None:
 
     `problems` goes before the project's ``PROBLEMS``, and of the classes of the exception the most
     special one counts.
+
+    Raises:
+        TypeError: a function that should make one has returned something else.
     """
     if isinstance(exc, Problem):
         return exc
     make = _look_up(exc, {**_projects_problems(), **problems})
     if make is None:
         return None
-    return make() if isinstance(make, type) else make(exc)
+    problem = make() if isinstance(make, type) else make(exc)
+    if not isinstance(problem, Problem):
+        raise TypeError(
+            f"For a {type(exc).__qualname__}, {make!r} returned {problem!r}, which is no Problem."
+        ) from exc
+    return problem
 
 
 def _look_up(exc: Exception, table: Mapping[type[Exception], T]) -> T | None:
@@ -248,9 +268,15 @@ def _projects_problems() -> Problems:
 
 def _load(path: str) -> Any:
     try:
-        return import_string(path)
+        found = import_string(path)
     except ImportError as exc:
         raise ImproperlyConfigured(f'{SETTING}["PROBLEMS"]: {exc}') from exc
+    if iscoroutinefunction(found):
+        raise ImproperlyConfigured(
+            f'{SETTING}["PROBLEMS"]: {path} is a coroutine function, and is not awaited. '
+            "Make it a plain function."
+        )
+    return found
 
 
 @receiver(setting_changed)
@@ -296,8 +322,13 @@ def problem_response(
 def prefers_html(request: HttpRequest, *, undecided: bool = False) -> bool:
     """Whether a client prefers HTML to JSON; `undecided` if it takes both alike, or neither."""
     types = ["text/html", *_JSON] if undecided else [*_JSON, "text/html"]
-    preferred = request.get_preferred_type(types)
+    preferred = request.get_preferred_type(types) if says_what_it_accepts(request) else None
     return undecided if preferred is None else preferred == "text/html"
+
+
+def says_what_it_accepts(request: HttpRequest) -> bool:
+    """Whether there is an Accept header that is worth reading."""
+    return len(request.META.get("HTTP_ACCEPT", "*/*")) <= LONGEST_ACCEPT
 
 
 def _render_page(document: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ from pydantic_core import PydanticSerializationError
 
 from asyncviews.annotations import evaluate, members, signature_of
 from asyncviews.conf import problems
-from asyncviews.problems import NotAcceptable
+from asyncviews.problems import NotAcceptable, says_what_it_accepts
 from asyncviews.sources import JSON
 from asyncviews.streaming import (
     EVENT_STREAM,
@@ -39,6 +39,7 @@ from asyncviews.streaming import (
     JSONLinesResponse,
     ServerSentEvent,
 )
+from asyncviews.validators import require_sync
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # hashable: unions want that of their members
@@ -89,7 +90,7 @@ class Returns:
             NotAcceptable: see RFC 9110, section 15.5.7.
         """
         accept = request.META.get("HTTP_ACCEPT", "*/*")
-        if accept == "*/*" or self.is_open:
+        if accept == "*/*" or self.is_open or not says_what_it_accepts(request):
             return
         media_types = [answer.media_type for answer in self.answers if answer.media_type]
         if media_types and not any(map(request.accepts, media_types)):
@@ -241,8 +242,10 @@ def _read_arm(arm: Any) -> tuple[Status, Any, str | None]:
 
 def _adapter(where: str, type_: Any) -> TypeAdapter[Any]:
     try:
-        return TypeAdapter(type_)
+        adapter = TypeAdapter(type_)
     except PydanticUserError as exc:
         raise ImproperlyConfigured(
             f"{where} returns what pydantic cannot serialize, {type_!r}: {exc.message}"
         ) from exc
+    require_sync(where, adapter)
+    return adapter

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 from asgiref.sync import sync_to_async
@@ -23,6 +23,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, ValidationError, core
 
 from asyncviews import internals
 from asyncviews.problems import MalformedRequest, UnsupportedMediaType, djangos_problem
+from asyncviews.validators import hasty
 
 if TYPE_CHECKING:
     UploadedFile = uploadedfile.UploadedFile[bytes]
@@ -39,7 +40,11 @@ MISSING: Any = object()
 """Stands for what a request does not carry."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+LARGE = 16 * 1024
+"""Bytes in which there is room for more errors than can be listed, and than should be looked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Schema:
     """What is asked of a source, and how it is validated."""
 
@@ -48,6 +53,14 @@ class Schema:
     """The names that are asked for, and of each whether all its values are wanted, as a list."""
     whole: bool
     """Whether it is one value, not a dictionary of fields."""
+
+    def validator(self, size: int) -> Any:
+        """Return what validates `size` bytes: all errors of few, of many the first of each list."""
+        return self.adapter if size <= LARGE else self._hasty
+
+    @cached_property
+    def _hasty(self) -> Any:
+        return hasty(self.adapter)
 
 
 class Source(ABC):
@@ -73,6 +86,10 @@ class Source(ABC):
             Problem: the body cannot be what is asked for.
         """
 
+    def size(self, request: HttpRequest) -> int:
+        """Return how many bytes the values are made of, as far as they come from the client."""
+        return 0
+
     @abstractmethod
     def read(
         self, request: HttpRequest, url_kwargs: Mapping[str, Any], fields: Mapping[str, bool]
@@ -85,13 +102,17 @@ class Source(ABC):
         Raises:
             ValidationError: they do not fit.
         """
-        return schema.adapter.validate_python(self.read(request, url_kwargs, schema.fields))
+        validator = schema.validator(self.size(request))
+        return validator.validate_python(self.read(request, url_kwargs, schema.fields))
 
 
 class PathSource(Source):
     """The keyword arguments of the URL pattern."""
 
     location = "path"
+
+    def size(self, request: HttpRequest) -> int:
+        return len(request.path_info)
 
     def read(
         self, request: HttpRequest, url_kwargs: Mapping[str, Any], fields: Mapping[str, bool]
@@ -101,6 +122,9 @@ class PathSource(Source):
 
 class QuerySource(Source):
     location = "query"
+
+    def size(self, request: HttpRequest) -> int:
+        return len(request.META.get("QUERY_STRING", ""))
 
     def read(
         self, request: HttpRequest, url_kwargs: Mapping[str, Any], fields: Mapping[str, bool]
@@ -137,6 +161,9 @@ class HeaderSource(Source):
 
     location = "header"
 
+    def size(self, request: HttpRequest) -> int:
+        return sum(len(value) for key, value in request.META.items() if key.startswith("HTTP_"))
+
     def public_name(self, name: str) -> str:
         return name.replace("_", "-")
 
@@ -159,6 +186,9 @@ def _meta_key(name: str) -> str:
 
 class CookieSource(Source):
     location = "cookie"
+
+    def size(self, request: HttpRequest) -> int:
+        return len(request.META.get("HTTP_COOKIE", ""))
 
     def read(
         self, request: HttpRequest, url_kwargs: Mapping[str, Any], fields: Mapping[str, bool]
@@ -194,12 +224,18 @@ class BodySource(Source):
         if not request.body:
             return MISSING if schema.whole else schema.adapter.validate_python({})
         try:
-            return schema.adapter.validate_json(request.body)
+            return schema.validator(len(request.body)).validate_json(request.body)
         except ValidationError as exc:
-            error = exc.errors(include_url=False, include_context=False, include_input=False)[0]
-            if error["type"] == "json_invalid":
-                raise MalformedRequest(error["msg"]) from None
+            _require_json(exc)
             raise
+
+
+def _require_json(exc: ValidationError) -> None:
+    if exc.error_count() > 1:  # JSON is invalid at one place, others are not worth listing here
+        return
+    (error,) = exc.errors(include_url=False, include_context=False, include_input=False)
+    if error["type"] == "json_invalid" and not error["loc"]:
+        raise MalformedRequest(error["msg"]) from None
 
 
 def _is_json(content_type: str | None) -> bool:
@@ -269,6 +305,9 @@ class FormSource(Source):
 
     location = "form"
     body = "form"
+
+    def size(self, request: HttpRequest) -> int:
+        return internals.body_size(request)
 
     async def load(self, request: HttpRequest) -> None:
         if request.content_type not in FORMS and internals.body_size(request):

@@ -13,8 +13,10 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views import View
 
+from asyncviews import internals
 from asyncviews.parameters import Signature, read_signature
 from asyncviews.problems import (
+    ContentTooLarge,
     InvalidParameters,
     MethodNotAllowed,
     Problem,
@@ -36,6 +38,25 @@ class Handler:
     returns: Returns
 
 
+def _is_size(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+async def _ask(hook: Callable[..., Any], request: HttpRequest) -> None:
+    """Await a hook that refuses a request by raising; a result would decide nothing.
+
+    Raises:
+        TypeError: it returned something: whether the request may pass, or a coroutine that would.
+    """
+    result = await hook(request)
+    if result is not None:
+        name = getattr(hook, "__qualname__", repr(hook))
+        raise TypeError(
+            f"{name}() returned {result!r}. It must raise a Problem to refuse the request, and "
+            "otherwise return None."
+        )
+
+
 class AsyncView(View):
     """A view whose handlers are coroutines and whose signatures say what request and response carry.
 
@@ -51,6 +72,8 @@ class AsyncView(View):
     on_disconnect: ClassVar[Literal["cancel", "finish"] | None] = None
     """What happens when the client leaves before it has its response. By default a safe method is
     cancelled, while others run to their end; a stream is then cancelled all the same."""
+    max_body_size: ClassVar[int | None] = None
+    """Bytes that a body may have here; None leaves it to Django's settings."""
     problems: ClassVar[Problems] = {}
     """Which exceptions of the handlers are which problems, before the project's ``PROBLEMS``."""
     raises: ClassVar[Sequence[type[Problem]]] = ()
@@ -74,6 +97,12 @@ class AsyncView(View):
                 f'{cls.__qualname__}.on_disconnect must be "cancel", "finish" or None, '
                 f"not {cls.on_disconnect!r}."
             )
+        if cls.max_body_size is not None and not _is_size(cls.max_body_size):
+            raise ImproperlyConfigured(
+                f"{cls.__qualname__}.max_body_size must be a number of bytes or None, "
+                f"not {cls.max_body_size!r}."
+            )
+        cls._require_sync_decisions()
         functions = {
             method: function
             for method in cls.http_method_names
@@ -84,6 +113,19 @@ class AsyncView(View):
         cls.handlers = {
             method: cls._read_handler(method, function) for method, function in functions.items()
         }
+
+    @classmethod
+    def _require_sync_decisions(cls) -> None:
+        """Refuse coroutine functions where a coroutine, which is true, would decide something."""
+        functions = {"answers_json": cls.answers_json} | {
+            f"problems[{exception.__name__}]": make for exception, make in cls.problems.items()
+        }
+        for name, function in functions.items():
+            if iscoroutinefunction(function):
+                raise ImproperlyConfigured(
+                    f"{cls.__qualname__}.{name} is a coroutine function, and is not awaited. "
+                    "Make it a plain function."
+                )
 
     @classmethod
     def _read_handler(cls, method: str, function: Callable[..., Any]) -> Handler:
@@ -131,18 +173,22 @@ class AsyncView(View):
         handler = self.handlers.get(method) if method in self.http_method_names else None
         if handler is None:
             return await self._without_handler(method, request)
-        await self.authorize(request)
-        await self.throttle(request)
+        await _ask(self.authorize, request)
+        await _ask(self.throttle, request)
         handler.returns.require_acceptable(request)
+        self._require_size(request)
         signature = handler.signature
-        for source in signature.loading:
-            await source.load(request)
-        arguments = signature.arguments(request, kwargs)
+        arguments = await signature.read(request, kwargs)
         function = getattr(self, method, None) or self.get  # type: ignore[attr-defined]
         result = function(request, *(args if signature.takes_args else ()), **arguments)
         return await self.render(
             await result if inspect.isawaitable(result) else result, handler.returns
         )
+
+    def _require_size(self, request: HttpRequest) -> None:
+        limit = self.max_body_size
+        if limit is not None and internals.body_size(request) > limit:
+            raise ContentTooLarge(f"The body must not have more than {limit} bytes.")
 
     async def _without_handler(self, method: str, request: HttpRequest) -> HttpResponseBase:
         answer: Any = self.options

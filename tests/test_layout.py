@@ -12,9 +12,10 @@ PACKAGE = Path(asyncviews.__file__).parent
 LAYERS = """
 conf connections threads annotations thread_usage urlconf
 internals streaming telemetry
-problems inline_rules resolving resources
+problems inline_rules resolving resources validators
 sources inline
-parameters handler background
+errors handler background
+parameters
 responses tasks middleware_costs logs
 views durable diagnosis
 rendering hooks transactions

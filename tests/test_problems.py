@@ -247,6 +247,26 @@ async def test_a_project_says_which_exceptions_are_problems():
     assert (await answer_to(KeyError())).status_code == 404  # the view goes before
 
 
+def no_problem(exc: Exception) -> str:
+    return "gone"
+
+
+@override_settings(ASYNCVIEWS={"PROBLEMS": {"builtins.LookupError": f"{__name__}.no_problem"}})
+async def test_what_makes_problems_must_make_problems():
+    with pytest.raises(TypeError, match=r"For a IndexError, .*no_problem.* returned 'gone', which"):
+        await answer_to(IndexError())
+
+
+async def later(exc: Exception) -> Problem:
+    return Problem()
+
+
+@override_settings(ASYNCVIEWS={"PROBLEMS": {"builtins.LookupError": f"{__name__}.later"}})
+async def test_and_must_not_be_async():
+    with pytest.raises(ImproperlyConfigured, match=r"later is a coroutine function, and is not aw"):
+        await answer_to(IndexError())
+
+
 @override_settings(ASYNCVIEWS={"PROBLEMS": {"builtins.LookupError": "nowhere.Gone"}})
 async def test_a_path_that_leads_nowhere_is_named():
     with pytest.raises(ImproperlyConfigured, match=r'ASYNCVIEWS\["PROBLEMS"\]: .*nowhere'):

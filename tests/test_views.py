@@ -245,6 +245,61 @@ def test_a_decorator_that_is_not_async_is_refused_like_a_synchronous_handler():
             async def get(self, request): ...
 
 
+def test_a_function_that_makes_problems_and_is_async_is_refused():
+    async def too_hot(exc: Exception) -> Problem:
+        return TooHot()
+
+    with pytest.raises(
+        ImproperlyConfigured, match=r"View\.problems\[KeyError\] is a coroutine func"
+    ):
+        type("View", (AsyncView,), {"problems": {KeyError: too_hot}})
+
+
+def test_a_decision_that_is_not_awaited_may_not_be_async():
+    async def answers_json(self) -> bool:
+        return False
+
+    with pytest.raises(ImproperlyConfigured, match=r"View\.answers_json is a coroutine function"):
+        type("View", (AsyncView,), {"answers_json": answers_json})
+
+
+async def passes_nobody(self, request: HttpRequest) -> None:
+    raise PermissionDenied
+
+
+class Awaitable:
+    def __await__(self):
+        raise PermissionDenied
+        yield
+
+
+async def forgets_to_await(self, request: HttpRequest) -> Awaitable:
+    return Awaitable()
+
+
+async def answers_a_question(self, request: HttpRequest) -> bool:
+    return False
+
+
+@pytest.mark.parametrize("hook", ["authorize", "throttle"])
+@pytest.mark.parametrize(
+    ("check", "error", "message"),
+    [
+        (passes_nobody, PermissionDenied, "^$"),
+        (lambda self, request: Awaitable(), PermissionDenied, "^$"),
+        (forgets_to_await, TypeError, "It must raise a Problem"),
+        (answers_a_question, TypeError, "It must raise a Problem"),
+    ],
+)
+async def test_no_hook_lets_pass_what_it_means_to_refuse(hook, check, error, message):
+    async def get(self, request) -> HttpResponse:
+        return HttpResponse("secret")
+
+    view = type("Refusing", (AsyncView,), {"get": get, hook: check})
+    with pytest.raises(error, match=message):
+        await view.as_view()(AsyncRequestFactory().get("/"))
+
+
 def test_a_synchronous_helper_with_another_name_is_no_handler():
     class Fine(AsyncView):
         def helper(self): ...
