@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Generic, TypeVar, cast
 
 import httpx
@@ -79,8 +80,12 @@ def resource(function: Callable[[], AsyncIterator[T]]) -> Resource[T]:
 
 @resource
 async def http_client() -> AsyncIterator[httpx.AsyncClient]:
-    """One HTTP client, and so one pool of connections, for all views and background tasks."""
-    async with httpx.AsyncClient() as client:
+    """One HTTP client, and so one pool of connections, for all views and background tasks.
+
+    It keeps no cookies: what a server sets in answer to one user must not be sent for the next.
+    """
+    keeps_none = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    async with httpx.AsyncClient(cookies=keeps_none) as client:
         yield client
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -105,3 +108,71 @@ async def test_a_shared_http_client_is_open_by_default(app_lifespan):
 def test_a_resource_keeps_its_name_and_doc():
     assert smoker.__doc__ == "The smoker."
     assert repr(smoker) == f"<Resource {__name__}.smoker>"
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[str]:
+    """The URL of a server that tells what it was sent, and sets a cookie; ``/away`` redirects."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while request := await reader.readuntil(b"\r\n\r\n"):
+                status = b"302 Found" if request.startswith(b"GET /away ") else b"200 OK"
+                writer.write(
+                    b"HTTP/1.1 %b\r\nLocation: /there\r\nSet-Cookie: session=secret; Path=/\r\n"
+                    b"Content-Length: %d\r\n\r\n%b" % (status, len(request), request)
+                )
+        except asyncio.IncompleteReadError:  # the client has closed the connection
+            writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    yield f"http://{host}:{port}"
+    server.close()
+
+
+async def test_the_shared_client_keeps_no_cookies(upstream):
+    async with http_client.open() as client:
+        first = await client.get(upstream)
+        assert first.cookies == {"session": "secret"}  # whoever asked may read them
+        second = await client.get(upstream)
+    assert "secret" not in second.text
+    assert not client.cookies
+
+
+async def test_nor_between_the_steps_of_a_redirect(upstream):
+    async with http_client.open() as client:
+        response = await client.get(f"{upstream}/away", follow_redirects=True)
+    assert response.url.path == "/there"
+    assert "secret" not in response.text
+
+
+async def test_cookies_and_credentials_of_one_request_are_sent_with_that_one_only(upstream):
+    async with http_client.open() as client:
+        first = await client.get(
+            upstream, headers={"Cookie": "mine=1"}, auth=("ann", "password"), params={"q": "mine"}
+        )
+        second = await client.get(upstream)
+    assert "mine=1" in first.text
+    assert "authorization: basic" in first.text.lower()
+    assert "mine" not in second.text
+    assert "authorization" not in second.text.lower()
+
+
+@pytest.mark.filterwarnings("ignore:Setting per-request cookies:DeprecationWarning")
+async def test_so_are_those_that_httpx_is_given_in_its_old_way(upstream):
+    async with http_client.open() as client:
+        first = await client.get(upstream, cookies={"mine": "1"})
+        second = await client.get(upstream)
+    assert "mine=1" in first.text
+    assert "mine" not in second.text
+
+
+async def test_the_shared_client_takes_no_credentials_from_a_netrc(upstream, tmp_path, monkeypatch):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login ann password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with http_client.open() as client:
+        response = await client.get(upstream)
+    assert "authorization" not in response.text.lower()
