@@ -5,11 +5,12 @@ Nothing of what it sent is in there but the names of parameters, and of long one
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pydantic_core import ErrorDetails, ValidationError
+from pydantic_core import ErrorDetails, PydanticSerializationError, ValidationError
 
 from asyncviews.sources import Source
 
@@ -17,6 +18,8 @@ Error = dict[str, str]
 
 MOST_BUILT = 1000
 """How many errors of one source are looked at; pydantic tells of all or of none."""
+
+MOST_LOGGED = 10
 
 LONGEST_NAME = 100
 LONGEST_TEXT = 500
@@ -33,6 +36,8 @@ _WITHOUT_INPUT: Mapping[str, str] = {
 }
 """By type, what to say instead of a message of pydantic's that quotes the input."""
 
+_VALUES = re.compile(r"input_value=.*, (?=input_type=)", re.DOTALL)
+
 
 def errors_of(exc: ValidationError, source: Source, read: Callable[[], Any]) -> Iterator[Error]:
     """Yield the errors in what `source` has, as `read` returns it; of too many, one that says so."""
@@ -43,6 +48,20 @@ def errors_of(exc: ValidationError, source: Source, read: Callable[[], Any]) -> 
     for details in exc.errors(include_url=False, include_input=False):
         path = _path(given, details["loc"], is_missing=details["type"] == "missing")
         yield error(source, details["type"], _detail(details), path)
+
+
+def summary(exc: ValidationError) -> str:
+    """Return in one line where and why a value is invalid, for a log: without the value."""
+    if (count := exc.error_count()) > MOST_BUILT:
+        return f"{count:,} values in it are invalid"
+    found = exc.errors(include_url=False, include_input=False)
+    texts = [f"{'.'.join(map(str, each['loc']))}: {_detail(each)}" for each in found[:MOST_LOGGED]]
+    return "; ".join(_short(text, LONGEST_TEXT) for text in texts)
+
+
+def serialization_summary(exc: PydanticSerializationError) -> str:
+    """Return why a value cannot be serialized, without the value."""
+    return _short(_VALUES.sub("", str(exc)), LONGEST_TEXT)
 
 
 def error(source: Source, type_: str, detail: str, path: Sequence[int | str] = ()) -> Error:

@@ -29,7 +29,7 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from asyncviews.annotations import evaluate, members, signature_of
-from asyncviews.conf import problems
+from asyncviews.errors import serialization_summary, summary
 from asyncviews.problems import NotAcceptable, says_what_it_accepts
 from asyncviews.sources import JSON
 from asyncviews.streaming import (
@@ -141,9 +141,10 @@ class Returns:
             valid = answer.adapter.validate_python(result)
             return answer.adapter.dump_json(valid, by_alias=True, warnings="error")
         except ValidationError as exc:
-            raise self._unexpected(result, problems(exc)) from None  # it holds the values
-        except PydanticSerializationError as exc:
-            raise self._unexpected(result, "it cannot be serialized") from exc
+            raise self._unexpected(result, summary(exc)) from None  # it holds the values
+        except PydanticSerializationError as exc:  # so does this one, but not what caused it
+            reason = f"it cannot be serialized: {serialization_summary(exc)}"
+            raise self._unexpected(result, reason) from exc.__cause__
 
     def _unexpected(self, result: Any, reason: str) -> UnexpectedResult:
         return UnexpectedResult(
