@@ -31,6 +31,7 @@ from django.utils.module_loading import import_string
 
 from asyncviews import telemetry
 from asyncviews.background import BackgroundTaskMixin
+from asyncviews.checks_unions import check_unions
 from asyncviews.checks_urls import check_path_parameters
 from asyncviews.conf import SETTING, Settings, get_settings
 from asyncviews.handler import HTTPHandler
@@ -42,6 +43,7 @@ TAG = "asyncviews"
 Apps = Sequence[AppConfig] | None
 
 register(check_path_parameters, TAG)
+register(check_unions, TAG)
 
 
 @register(TAG)

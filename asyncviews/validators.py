@@ -40,7 +40,7 @@ def require_sync(where: str, adapter: TypeAdapter[Any]) -> None:
     Raises:
         ImproperlyConfigured: there is one, which would let everything pass.
     """
-    for schema in _schemas(adapter.core_schema):
+    for schema in schemas_of(adapter.core_schema):
         for function in _functions(schema):
             if iscoroutinefunction(function):
                 name = getattr(function, "__qualname__", repr(function))
@@ -71,18 +71,18 @@ def hasty(adapter: TypeAdapter[Any]) -> Any:
     return internals.schema_validator(_hasty(adapter.core_schema)) or adapter.validator
 
 
-def _schemas(schema: Any) -> Iterator[dict[str, Any]]:
+def schemas_of(schema: Any) -> Iterator[dict[str, Any]]:
     """Yield a core schema and all those in it."""
     if isinstance(schema, (list, tuple)):
         for each in schema:
-            yield from _schemas(each)
+            yield from schemas_of(each)
     elif isinstance(schema, dict):
         if not _is_schema(schema):
-            yield from _schemas(list(schema.values()))
+            yield from schemas_of(list(schema.values()))
             return
         yield schema
         for part in _PARTS:
-            yield from _schemas(schema.get(part))
+            yield from schemas_of(schema.get(part))
 
 
 def _is_schema(node: dict[str, Any]) -> bool:

@@ -20,7 +20,7 @@ responses tasks middleware_costs logs
 views durable diagnosis
 rendering hooks transactions
 generic auth dashboard
-openapi checks_urls
+openapi checks_urls checks_unions
 asgi
 metrics checks testing
 server apps pytest_plugin
