@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
-from functools import partial
+from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar, overload
 
 from django.core.exceptions import ImproperlyConfigured
@@ -20,52 +20,81 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class _Batch:
-    """The tasks of one request. They are held until its response has been sent."""
+class _AfterResponse:
+    """Holds the tasks of a request's views, and starts them when the request is closed.
 
-    def __init__(self, origin: str) -> None:
-        self._origin = origin
+    Every handler of Django's closes the request when the response has been sent, whichever
+    response that is in the end. One that a cancelled request never closes, or that a test passes
+    to the view itself, counts as closed when it goes out of memory.
+
+    It is the request's ``close()``, so that all views that a request reaches share it.
+    """
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = weakref.ref(request)
         self._held: deque[BackgroundTask[Any]] = deque()
-        self._released = False
+        self.is_over = False
+        weakref.finalize(request, self._release).atexit = False
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> _AfterResponse:
+        close = vars(request).get("close")
+        if isinstance(close, cls) and close.request() is request:  # not that of a copied request
+            return close
+        after = cls(request)
+        request.close = after  # type: ignore[method-assign]
+        return after
+
+    def start(self, task: BackgroundTask[Any]) -> None:
+        """Start an accepted task after the response, at once if that has been sent. Thread-safe."""
+        self._held.append(task)
+        if self.is_over:  # a task of the view that starts another, say
+            self._release()
+
+    def __call__(self) -> None:
+        try:
+            if (request := self.request()) is not None:
+                type(request).close(request)
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        self.is_over = True  # before the tasks are taken: start() looks in the opposite order
+        tasks = []
+        with suppress(IndexError):  # another thread may take them, too
+            while True:
+                tasks.append(self._held.popleft())
+        runner.start(tasks)
+
+
+class _Batch:
+    """The tasks that one call of a view adds."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._origin = f"{request.method} {request.path}"
+        self._after = _AfterResponse.of(request)
+        self._tasks: list[BackgroundTask[Any]] | None = []
+        """Those that would be discarded."""
 
     def add(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> BackgroundTask[Any]:
         task = runner.accept(_task(func, args, kwargs, origin=self._origin))
-        self._held.append(task)
-        if self._released:  # a stream's end, or a task of this view that starts another
-            self.release()
+        if (tasks := self._tasks) is not None:
+            tasks.append(task)
+        self._after.start(task)
         return task
 
+    def keep(self) -> None:
+        """Have all tasks start after the response, whatever comes."""
+        self._tasks = None
+
     def discard(self) -> None:
-        while self._held:
-            self._held.popleft().cancel()
-
-    def release(self) -> None:
-        self._released = True
-        tasks = []
-        while self._held:
-            tasks.append(self._held.popleft())
-        runner.start(tasks)
-
-    def release_after(self, request: HttpRequest) -> None:
-        """Release the tasks when `request` is closed.
-
-        Every handler of Django's closes the request when the response has been sent, whichever
-        response that is in the end. One that a cancelled request never closes, or that a test
-        passes to the view itself, is released when it goes out of memory.
-        """
-        release = weakref.finalize(request, self.release)  # runs once, whoever calls it
-        release.atexit = False
-        request.close = partial(_close, weakref.ref(request), release)  # type: ignore[method-assign]
-
-
-def _close(request: weakref.ref[HttpRequest], release: Callable[[], Any]) -> None:
-    try:
-        if (alive := request()) is not None:
-            type(alive).close(alive)
-    finally:
-        release()
+        """Cancel the tasks so far; those that are added from now on are kept."""
+        tasks, self._tasks = self._tasks or [], None
+        if not self._after.is_over:
+            for task in tasks:
+                task.cancel()
 
 
 class BackgroundTaskMixin:
@@ -85,8 +114,11 @@ class BackgroundTaskMixin:
             )
 
     async def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Call the handler; its tasks start after the response, and not at all if it raises."""
-        batch = self._batch = _Batch(f"{request.method} {request.path}")
+        """Call the handler; its tasks start after the response, and not at all if it raises.
+
+        Those that `handle_exception()` adds belong to its answer, and start after that.
+        """
+        batch = self._batch = _Batch(request)
         try:
             response: HttpResponseBase = await super().handle(  # type: ignore[misc]
                 request, *args, **kwargs
@@ -94,7 +126,7 @@ class BackgroundTaskMixin:
         except BaseException:
             batch.discard()
             raise
-        batch.release_after(request)
+        batch.keep()
         return response
 
     @overload

@@ -172,6 +172,7 @@ class Runner:
                 if task._in_queue:
                     self._queue.discard(task)
         if waits:
+            task.log_cancelled()
             self._ended(task)
         elif loop is not None and _runs_here(loop):
             _cancel_running(task)  # at once: it may be about to take its last step
@@ -500,7 +501,9 @@ class Runner:
             self._stop(task, asyncio.CancelledError())
 
     def _stop(self, task: BackgroundTask[Any], exc: asyncio.CancelledError) -> None:
-        if not task._cancel_requested:
+        if task._cancel_requested:
+            task.log_cancelled()
+        else:
             logger.error(
                 "Background task %s is cut off: its event loop ends.",
                 task,

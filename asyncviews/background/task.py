@@ -348,6 +348,12 @@ class BackgroundTask(Generic[R]):
         """Log that it has raised `exc`, from where that is handled."""
         logger.error("Background task %s failed.", self, exc_info=exc, extra=self.log_fields())
 
+    def log_cancelled(self) -> None:
+        """Log that it was asked to stop, unless its process ends, which has been logged."""
+        if not self.abandoned:
+            when = "while it ran" if self.started else "before it started"
+            logger.info("Background task %s was cancelled %s.", self, when, extra=self.log_fields())
+
     def log_abandoned(self) -> None:
         """Log that the process ends before it."""
         ending = "is cut off" if self._state is State.RUNNING else "never starts"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import threading
 
@@ -16,9 +17,10 @@ from django.urls import path
 from django.utils.decorators import async_only_middleware
 from django.views import View
 
-from asyncviews import AsyncView, BackgroundTask, BackgroundTaskMixin, Query
+from asyncviews import AsyncView, BackgroundTask, BackgroundTaskMixin, Problem, Query
 from asyncviews.asgi import ASGIHandler
-from asyncviews.background import State
+from asyncviews.background import State, runner
+from asyncviews.problems import InvalidParameters
 from tests.conftest import http_scope, until
 
 pytestmark = pytest.mark.urls(__name__)
@@ -66,7 +68,89 @@ class StartsAnother(BackgroundTaskMixin, AsyncView):
         return await self.add_background_task(int, "7")
 
 
+class Fails(BackgroundTaskMixin, AsyncView):
+    async def get(self, request: HttpRequest, n: Query[int] = 1) -> HttpResponse:
+        tasks.append(self.add_background_task(int, "1"))
+        raise ZeroDivisionError
+
+    async def handle_exception(self, exc: Exception) -> HttpResponse:
+        tasks.append(self.add_background_task(int, "2"))
+        return HttpResponse("answered", status=500)
+
+
+class ReportsAndFails(Fails):
+    """Its answer is Django's."""
+
+    async def handle_exception(self, exc: Exception) -> HttpResponse:
+        await super().handle_exception(exc)
+        raise exc
+
+
+class RefusesInvalid(Starts):
+    async def handle_invalid(self, problem: InvalidParameters) -> HttpResponse:
+        tasks.append(self.add_background_task(int, "3"))
+        return await super().handle_invalid(problem)
+
+
+class RefusesUnauthorized(Starts):
+    async def authorize(self, request: HttpRequest) -> None:
+        tasks.append(self.add_background_task(int, "1"))
+        raise Problem(status=403)
+
+
+class CannotRender(Starts):
+    async def render(self, result, returns) -> HttpResponse:
+        tasks.append(self.add_background_task(int, "1"))
+        raise ZeroDivisionError
+
+
+class AddsAfterwards(Fails):
+    """By overriding what is called around the handler."""
+
+    async def dispatch(self, request: HttpRequest, *args, **kwargs) -> HttpResponse:
+        response = await super().dispatch(request, *args, **kwargs)
+        tasks.append(self.add_background_task(int, "4"))
+        return response
+
+
+class AnswersWithAnother(BackgroundTaskMixin, AsyncView):
+    view = Starts
+
+    async def get(self, request: HttpRequest) -> HttpResponse:
+        tasks.append(self.add_background_task(int, "5"))
+        response = await self.view.as_view()(request)
+        tasks.append(self.add_background_task(int, "6"))
+        return response
+
+
+class AnswersInsteadOfOneThatFails(AnswersWithAnother):
+    view = ReportsAndFails
+
+    async def get(self, request: HttpRequest) -> HttpResponse:
+        try:
+            return await super().get(request)
+        except ZeroDivisionError:
+            return HttpResponse("instead")
+
+
+class Kept(Starts):
+    views: list[Kept] = []
+
+    async def get(self, request: HttpRequest) -> HttpResponse:
+        self.views.append(self)
+        return await super().get(request)
+
+
 urlpatterns = [
+    path("fails/", Fails.as_view()),
+    path("reports/", ReportsAndFails.as_view()),
+    path("invalid/", RefusesInvalid.as_view()),
+    path("unauthorized/", RefusesUnauthorized.as_view()),
+    path("unrendered/", CannotRender.as_view()),
+    path("afterwards/", AddsAfterwards.as_view()),
+    path("with-another/", AnswersWithAnother.as_view()),
+    path("instead/", AnswersInsteadOfOneThatFails.as_view()),
+    path("kept/", Kept.as_view()),
     path("", Starts.as_view()),
     path("streams/", Streams.as_view()),
     path("hangs/", Hangs.as_view()),
@@ -195,6 +279,105 @@ async def test_closing_the_request_still_closes_its_files(app_lifespan):
     request.close()
     assert upload.closed
     await ended()
+
+
+async def states(count: int) -> list:
+    await until(lambda: len(tasks) == count and all(task.done() for task in tasks))
+    return [task.state for task in tasks]
+
+
+HANDLERS = [ASGIHandler, django_asgi.ASGIHandler]
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+@pytest.mark.parametrize("address", ["/fails/", "/reports/"])
+async def test_tasks_of_handle_exception_belong_to_its_answer(get, app_lifespan, address, handler):
+    """Those of the handler that raised do not, even where the answer is Django's."""
+    (start, _) = await get(address, handler=handler)
+    assert start["status"] == 500
+    assert await states(2) == [State.CANCELLED, State.SUCCEEDED]
+    assert tasks[1].result() == 2
+
+
+async def test_tasks_of_handle_invalid_belong_to_its_answer(get, app_lifespan):
+    (start, _) = await get("/invalid/", query="n=many")
+    assert start["status"] == 422
+    assert await ended() == [3]
+
+
+@pytest.mark.parametrize("address", ["/unauthorized/", "/unrendered/"])
+async def test_what_raises_around_the_handler_takes_its_tasks_along(get, app_lifespan, address):
+    await get(address)
+    assert set(await states(len(tasks))) == {State.CANCELLED}
+
+
+async def test_tasks_added_after_the_handler_start_after_the_response(get, app_lifespan):
+    await get("/afterwards/")
+    assert await states(3) == [State.CANCELLED, State.SUCCEEDED, State.SUCCEEDED]
+
+
+def test_they_do_so_under_wsgi():
+    Client().get("/afterwards/")
+    assert asyncio.run(states(3)) == [State.CANCELLED, State.SUCCEEDED, State.SUCCEEDED]
+
+
+async def test_no_place_is_lost_to_failing_requests(get, app_lifespan, settings):
+    settings.ASYNCVIEWS = {"MAX_RUNNING": 2, "MAX_WAITING": 3}
+    for number in range(1, 21):
+        await get(("/fails/", "/afterwards/", "/unauthorized/")[number % 3])
+        await until(lambda: all(task.done() for task in tasks))
+    assert runner.stats().queued == 0
+    assert runner.room == 5
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+async def test_a_view_that_answers_with_anothers_response_has_its_tasks_started(
+    get, app_lifespan, handler
+):
+    gc.disable()  # a collected request would start them, too
+    try:
+        await get("/with-another/", handler=handler)
+        assert sorted(await ended(3)) == [0, 5, 6]
+    finally:
+        gc.enable()
+
+
+async def test_a_view_within_another_that_fails_takes_only_its_own_tasks_along(get, app_lifespan):
+    (start, _) = await get("/instead/")
+    assert start["status"] == 200
+    assert await states(3) == [State.SUCCEEDED, State.CANCELLED, State.SUCCEEDED]
+
+
+async def test_a_copied_request_has_its_own_tasks(app_lifespan):
+    request = AsyncRequestFactory().get("/")
+    await Starts.as_view()(request)
+    copied = copy.copy(request)
+    await Starts.as_view()(copied)
+    copied.close()
+    await until(tasks[1].done)
+    assert tasks[0].state is State.QUEUED
+    request.close()
+    await ended(2)
+
+
+async def test_a_task_added_when_the_request_has_been_closed_starts_at_once(get, app_lifespan):
+    await get("/kept/")
+    await ended()
+    view = Kept.views.pop()
+    assert await view.add_background_task(int, "8") == 8
+
+
+async def test_a_task_that_has_started_outlives_a_handler_that_fails(app_lifespan):
+    class Closes(BackgroundTaskMixin, AsyncView):
+        async def get(self, request: HttpRequest) -> HttpResponse:
+            tasks.append(self.add_background_task(asyncio.sleep, 0.01, "slept"))
+            request.close()
+            await until(lambda: tasks[0].state is State.RUNNING)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await Closes.as_view()(AsyncRequestFactory().get("/"))
+    assert await ended() == ["slept"]
 
 
 def test_the_mixin_after_the_view_is_refused():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import threading
 
 import pytest
@@ -98,6 +99,27 @@ async def test_a_running_task_can_be_cancelled(caplog):
             ask()
     assert task.cancel() is False
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("how", ["waiting", "before its first step", "running"])
+async def test_a_cancellation_is_said(caplog, how):
+    caplog.set_level(logging.INFO, "asyncviews.background")
+    task = runner.accept(BackgroundTask(asyncio.Event().wait, origin="GET /"))
+    if how != "waiting":
+        runner.start([task])
+    if how == "running":
+        await until(lambda: task.attempts)
+    if how == "before its first step":
+        asyncio.get_running_loop().call_soon(task.cancel)
+        await until(lambda: task.state is not State.QUEUED)
+        assert task.state is State.CANCELLED or not task.started
+    task.cancel()
+    await until(task.done)
+    when = "while it ran" if how == "running" else "before it started"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Background task {task} was cancelled {when}."
+    ]
+    assert caplog.records[0].task_id == task.id
 
 
 async def test_a_task_cancelled_before_its_first_step_never_begins():
