@@ -24,12 +24,14 @@ from pydantic.fields import FieldInfo
 from typing_extensions import is_typeddict
 
 
-def signature_of(function: Callable[..., Any]) -> inspect.Signature:
+def signature_of(function: Callable[..., Any], *, follow_wrapped: bool = True) -> inspect.Signature:
     if sys.version_info >= (3, 14):  # names under TYPE_CHECKING must not raise (PEP 649)
         from annotationlib import Format
 
-        return inspect.signature(function, annotation_format=Format.FORWARDREF)
-    return inspect.signature(function)
+        return inspect.signature(
+            function, follow_wrapped=follow_wrapped, annotation_format=Format.FORWARDREF
+        )
+    return inspect.signature(function, follow_wrapped=follow_wrapped)
 
 
 def evaluate(where: str, function: Callable[..., Any], name: str, annotation: Any) -> Any:

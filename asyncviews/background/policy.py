@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Collection
 from datetime import timedelta
+from inspect import Parameter
 from typing import Annotated, Any, TypeAlias, TypeVar, overload
 
 from django.core.exceptions import ImproperlyConfigured
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from asyncviews.annotations import signature_of
 from asyncviews.conf import problems
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -108,7 +109,8 @@ def background_task(func: Any = None, /, **options: Any) -> Any:
             exception and returns whether, or after how many seconds, to try again.
         name: what logs and inspection call it; by default, module and qualified name.
         max_running: how many calls of it run at once in this process.
-        secrets: names of parameters whose values logs and inspection do not show.
+        secrets: names of parameters whose values logs and inspection do not show. Of a wrapper that
+            takes ``*args``, as decorators make them, no positional argument is shown then.
 
     Raises:
         ImproperlyConfigured: an option that cannot be used; all of them at once.
@@ -125,8 +127,10 @@ def _decorate(func: Any, options: dict[str, Any]) -> Any:
     except ValidationError as exc:
         raise ImproperlyConfigured(f"{label}: {problems(exc)}.") from exc
     if policy.secrets:
-        known = inspect.signature(func).parameters
-        if unknown := sorted(policy.secrets - known.keys()):
+        known = signature_of(func).parameters
+        takes_any = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in known.values())
+        unknown = sorted(policy.secrets - known.keys())
+        if unknown and not takes_any:
             raise ImproperlyConfigured(f"{label}: secrets that are no parameters: {unknown}.")
     try:
         setattr(func, _ATTRIBUTE, policy)

@@ -15,11 +15,11 @@ from collections.abc import Awaitable, Callable, Generator, Hashable, Mapping
 from concurrent.futures import Future
 from contextvars import Context, ContextVar
 from enum import StrEnum
-from reprlib import Repr
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 
+from asyncviews.background.arguments import shown
 from asyncviews.background.policy import Policy, policy_of
 from asyncviews.threads import Lease
 
@@ -29,10 +29,6 @@ logger = logging.getLogger("asyncviews.background")
 
 _current: ContextVar[BackgroundTask[Any] | None] = ContextVar("asyncviews_task", default=None)
 _waiters_lock = threading.Lock()
-
-_repr = Repr()
-_repr.maxstring = _repr.maxother = 100
-_repr.maxlevel = 3
 
 
 class State(StrEnum):
@@ -287,17 +283,12 @@ class BackgroundTask(Generic[R]):
         """Return its arguments as a reader may see them: shortened, and without its secrets."""
         if self._arguments is not None:
             return self._arguments
-        if not self.policy.secrets:
-            shown = [_repr.repr(value) for value in self._args]
-            shown += [f"{name}={_repr.repr(value)}" for name, value in self._kwargs.items()]
-            return ", ".join(shown)
-        try:
-            bound = inspect.signature(self._func).bind(*self._args, **self._kwargs).arguments
-        except TypeError:  # it cannot be called like this, and nobody knows what is secret
-            return "****"
-        return ", ".join(
-            f"{name}={'****' if name in self.policy.secrets else _repr.repr(value)}"
-            for name, value in bound.items()
+        return shown(
+            self._func,
+            self._args,
+            self._kwargs,
+            secrets=self.policy.secrets,
+            leading=self.leading_arguments,
         )
 
     def log_fields(self) -> dict[str, Any]:
@@ -332,6 +323,11 @@ class BackgroundTask(Generic[R]):
         if self.policy.max_running is None:
             return ()
         return ((getattr(self._func, "__func__", self._func), self.policy.max_running),)
+
+    @property
+    def leading_arguments(self) -> int:
+        """How many positional arguments the function is given before those of the task."""
+        return 0
 
     async def call(self) -> R:
         """Call the function, once."""

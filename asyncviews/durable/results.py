@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.module_loading import import_string
 
-from asyncviews.background import BackgroundTask
+from asyncviews.background.arguments import MASK, shown
+from asyncviews.background.policy import policy_of
 from asyncviews.tasks.compat import Task, TaskError, TaskResult, TaskResultStatus
 from asyncviews.tasks.enqueued import Result, update
 
@@ -46,10 +47,16 @@ def to_result(stored: StoredTask) -> Result:
 def shown_arguments(stored: StoredTask) -> str:
     """Return the arguments of a row as a reader may see them: without those that are secret."""
     try:
-        function = import_task(stored.task_path).func
+        task = import_task(stored.task_path)
     except Exception:  # noqa: BLE001 - the project does not know it any more
-        return "****"
-    return BackgroundTask(function, tuple(stored.args), stored.kwargs).arguments()
+        return MASK
+    return shown(
+        task.func,
+        tuple(stored.args),
+        stored.kwargs,
+        secrets=policy_of(task.func).secrets,
+        leading=int(task.takes_context),
+    )
 
 
 def import_task(path: str) -> Task[..., Any]:

@@ -61,6 +61,10 @@ class EnqueuedTask(BackgroundTask[Any]):
     def limits(self) -> tuple[tuple[Hashable, int], ...]:
         return (*super().limits, *self._queue_limit)
 
+    @property
+    def leading_arguments(self) -> int:
+        return int(self.memo.task.takes_context)
+
     def snapshot(self) -> Result:
         """Return the result as it is now; what happens later does not change it."""
         return snapshot(self.memo)

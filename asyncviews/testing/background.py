@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from typing import Any, Self, TypeVar, cast
 from asgiref.sync import async_to_sync
 
 from asyncviews.background import BackgroundTask, State, runner
+from asyncviews.background.arguments import bind, shown
+from asyncviews.background.policy import policy_of
 from asyncviews.background.task import qualified_name
 
 E = TypeVar("E", bound=BaseException)
@@ -64,8 +65,9 @@ class _Call:
         if not args and not kwargs:
             return True
         try:
-            signature = inspect.signature(self.func)
-            own, wanted = signature.bind(*self.args, **self.kwargs), signature.bind(*args, **kwargs)
+            leading = self.task.leading_arguments
+            own = bind(self.func, self.args, self.kwargs, leading=leading)
+            wanted = bind(self.func, args, kwargs, leading=leading)
         except (TypeError, ValueError):  # they do not fit, or a built-in function has none
             return (self.args, dict(self.kwargs)) == (args, dict(kwargs))
         own.apply_defaults()
@@ -167,10 +169,10 @@ class Background:
         for call in reversed(self._calls_of(func)):
             if call.has(args, kwargs):
                 return call.task
-        shown = BackgroundTask(_function(func), args, kwargs).arguments() or "..."
         others = "; ".join(task.full_text() for task in self.tasks) or "nothing"
-        name = qualified_name(_function(func))
-        raise AssertionError(f"{name}({shown}) was not scheduled. What was: {others}.")
+        raise AssertionError(
+            f"{_shown_call(func, args, kwargs)} was not scheduled. What was: {others}."
+        )
 
     def assert_not_scheduled(self, func: Any = None, /) -> None:
         """Raise AssertionError if a task calls `func` or, without one, if there is any task."""
@@ -220,6 +222,18 @@ def _function(func: Any) -> Any:
     if not callable(found):
         raise TypeError(f"Ask for the function of a task, or the task itself, not for {func!r}.")
     return found
+
+
+def _shown_call(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    function = _function(func)
+    arguments = shown(
+        function,
+        args,
+        kwargs,
+        secrets=policy_of(function).secrets,
+        leading=int(getattr(func, "takes_context", False)),
+    )
+    return f"{qualified_name(function)}({arguments or '...'})"
 
 
 def _ended(task: BackgroundTask[Any]) -> BackgroundTask[Any]:

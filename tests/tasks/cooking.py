@@ -129,3 +129,9 @@ async def one_at_a_time(value: Any) -> None:
 @background_task(secrets=["password"])
 def logs_in(name: str, password: str) -> None:
     logger.info("%s logs in", name)
+
+
+@task(takes_context=True)
+@background_task(secrets=["password"])
+def logs_in_with_context(context: Any, name: str, password: str = "") -> None:
+    raise ValueError("denied")

@@ -459,3 +459,11 @@ def test_an_unknown_name_is_one():
 
     with pytest.raises(AttributeError, match="has no attribute 'CeleryBackend'"):
         _ = asyncviews.tasks.CeleryBackend
+
+
+async def test_the_context_is_none_of_the_arguments_that_hide_secrets(app_lifespan, caplog):
+    caplog.set_level(logging.DEBUG)
+    result = await finished(await cooking.logs_in_with_context.aenqueue("anne", "hunter2"))
+    info = runner.get(result.id)
+    assert info.arguments == "name='anne', password=****"
+    assert "hunter2" not in f"{info}{caplog.text}"

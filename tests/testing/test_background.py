@@ -89,6 +89,17 @@ def test_only_functions_can_be_asked_for():
         Background().assert_scheduled("smoke")
 
 
+@pytest.mark.usefixtures("app_lifespan")
+async def test_the_context_of_a_task_is_none_of_its_arguments():
+    with Background() as background:
+        await cooking.logs_in_with_context.aenqueue("anne", "hunter2")
+        task = background.assert_scheduled(cooking.logs_in_with_context, "anne", password="hunter2")
+        with pytest.raises(AssertionError, match=r"logs_in_with_context\(name='olga', password=\*"):
+            background.assert_scheduled(cooking.logs_in_with_context, "olga", "hunter2")
+        await background.drain()
+    assert task.arguments() == "name='anne', password=****"
+
+
 async def test_tasks_of_django_tasks_are_found():
     with Background() as background:
         async with lifespan():
