@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from inspect import iscoroutine
 from typing import Any, TypeVar
 
 from asyncviews.background.policy import Policy, require_stamina
@@ -64,7 +65,21 @@ def _worth_another(policy: Policy) -> Decide:
     retry_on: Any = policy.retry_on
     if isinstance(retry_on, (type, tuple)):
         return lambda exc: isinstance(exc, retry_on)
-    return retry_on  # type: ignore[no-any-return]
+    return lambda exc: _decision(retry_on(exc), exc)
+
+
+def _decision(decision: Any, exc: Exception) -> bool | float | timedelta:
+    """Return what a project's function has decided, unless it is something else that is true."""
+    if decision is None:
+        return False
+    if isinstance(decision, (bool, float, int, timedelta)):
+        return decision
+    if iscoroutine(decision):
+        decision.close()
+    raise TypeError(
+        "retry_on must return whether, or after how many seconds, to try again: a bool, a number "
+        f"or a timedelta, not {decision!r}."
+    ) from exc
 
 
 def _reporting(task: BackgroundTask[Any], decide: Decide) -> Decide:

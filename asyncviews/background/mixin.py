@@ -6,6 +6,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any, ParamSpec, TypeVar, overload
 
 from django.core.exceptions import ImproperlyConfigured
@@ -14,7 +15,7 @@ from django.http.response import HttpResponseBase
 from django.views import View
 
 from asyncviews.background.runner import runner
-from asyncviews.background.task import BackgroundTask
+from asyncviews.background.task import BackgroundTask, qualified_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -196,5 +197,10 @@ def _task(
         raise TypeError(
             f"A background task is a function and its arguments, not {func!r}; pass "
             "`func, *args`, without calling it."
+        )
+    if isgeneratorfunction(func) or isasyncgenfunction(func):
+        raise TypeError(
+            f"{qualified_name(func)} is a generator function, of which a call runs nothing; pass a "
+            "function that goes through it."
         )
     return BackgroundTask(func, args, kwargs, origin=origin)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from inspect import Parameter
 from typing import Annotated, Any, TypeAlias, TypeVar, overload
 
+from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import ImproperlyConfigured
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,7 +22,15 @@ RetryOn: TypeAlias = (
 )
 
 
-def _exceptions_only(retry_on: Any) -> Any:
+def is_async(func: Callable[..., Any]) -> bool:
+    """Return whether a call gives a coroutine, as far as the callable itself tells."""
+    call = getattr(func, "__call__", None)  # noqa: B004 - an instance with an async __call__()
+    return iscoroutinefunction(func) or iscoroutinefunction(call)
+
+
+def _decides_at_once(retry_on: Any) -> Any:
+    if not isinstance(retry_on, type) and is_async(retry_on):
+        raise ValueError("it is called, not awaited, and must be a plain `def`")
     classes = retry_on if isinstance(retry_on, tuple) else (retry_on,)
     if any(isinstance(cls, type) and not issubclass(cls, Exception) for cls in classes):
         raise ValueError("only subclasses of Exception can be retried")
@@ -41,7 +50,7 @@ class Policy(BaseModel):
     timeout: Seconds | None = None
     attempts: int = Field(default=1, ge=1)
     backoff: Seconds = 1.0
-    retry_on: Annotated[RetryOn, AfterValidator(_exceptions_only)] = Exception
+    retry_on: Annotated[RetryOn, AfterValidator(_decides_at_once)] = Exception
     name: str | None = Field(default=None, min_length=1)
     max_running: int | None = Field(default=None, ge=1)
     secrets: frozenset[str] = frozenset()

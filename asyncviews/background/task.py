@@ -17,10 +17,10 @@ from contextvars import Context, ContextVar
 from enum import StrEnum
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from asgiref.sync import iscoroutinefunction, sync_to_async
+from asgiref.sync import sync_to_async
 
 from asyncviews.background.arguments import shown
-from asyncviews.background.policy import Policy, policy_of
+from asyncviews.background.policy import Policy, is_async, policy_of
 from asyncviews.threads import Lease
 
 R = TypeVar("R")
@@ -409,7 +409,7 @@ class BackgroundTask(Generic[R]):
 
 async def invoke(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Call any callable: a coroutine function here, another one on the task's thread."""
-    if iscoroutinefunction(func) or iscoroutinefunction(_call_method(func)):
+    if is_async(func):
         return await func(*args, **kwargs)
     result = await sync_to_async(functools.partial(func, *args, **kwargs))()
     if inspect.isawaitable(result):  # a lambda around a coroutine function, say
@@ -424,10 +424,6 @@ def qualified_name(func: Callable[..., Any]) -> str:
     name = getattr(func, "__qualname__", type(func).__qualname__)
     owner = getattr(func, "__self__", func)  # what is built in has no module
     return f"{getattr(func, '__module__', None) or type(owner).__module__}.{name}"
-
-
-def _call_method(func: Callable[..., Any]) -> Any:
-    return getattr(func, "__call__", None)  # noqa: B004 - an instance with an async __call__()
 
 
 def _one_line(error: BaseException | None) -> str | None:

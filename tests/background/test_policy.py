@@ -219,6 +219,46 @@ async def test_what_is_worth_another_attempt_can_be_said(retry_on, error, attemp
     assert len(fails.calls) == attempts
 
 
+async def decides_later(exc: Exception) -> bool:
+    return False
+
+
+class DecidesLater:
+    async def __call__(self, exc: Exception) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    "retry_on", [decides_later, functools.partial(decides_later), DecidesLater()]
+)
+def test_an_async_function_does_not_decide(retry_on):
+    with pytest.raises(ImproperlyConfigured, match=r"retry_on: .*must be a plain `def`"):
+        background_task(retry_on=retry_on)(lambda: None)
+
+
+def passes_on(exc: Exception):
+    return decides_later(exc)
+
+
+@pytest.mark.parametrize("decision", [passes_on, lambda exc: "yes"])
+async def test_what_is_true_and_no_decision_ends_the_task(decision, caplog):
+    """The error of the function is told, too."""
+    fails = Fails(9)
+    options = background_task(attempts=5, backoff=0.001, retry_on=decision)
+    task = add_background_task(options(fails))
+    with pytest.raises(TypeError, match="retry_on must return whether") as caught:
+        await task
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert len(fails.calls) == 1
+    assert "failure 1" in caplog.text
+
+
+async def test_no_time_at_all_is_a_decision():
+    fails = Fails(1)
+    options = background_task(attempts=2, backoff=30, retry_on=lambda exc: 0.0)
+    assert await add_background_task(options(fails)) == "done"
+
+
 async def test_a_timed_out_coroutine_is_tried_again():
     calls = []
 

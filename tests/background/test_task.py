@@ -178,3 +178,18 @@ async def test_a_called_coroutine_is_refused_with_the_remedy():
     with pytest.raises(TypeError, match=r"a function and its arguments, not <coroutine"):
         add_background_task(coroutine)
     coroutine.close()
+
+
+def generates():
+    yield 1
+
+
+async def generates_async():
+    yield 1
+
+
+@pytest.mark.parametrize("func", [generates, generates_async, functools.partial(generates)])
+async def test_a_generator_function_is_refused_for_its_call_runs_nothing(func):
+    with pytest.raises(TypeError, match=r"test_task\.generates\w* is a generator function"):
+        add_background_task(func)
+    assert runner.unfinished() == []
