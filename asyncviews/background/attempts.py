@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from inspect import iscoroutine
 from typing import Any, TypeVar
 
@@ -40,22 +42,39 @@ async def until_done(task: BackgroundTask[R], attempt: Callable[[], Awaitable[R]
 
 
 async def in_time(
-    seconds: float | None, call: Callable[[], Awaitable[R]], is_busy: Callable[[], bool]
+    seconds: float | None,
+    call: Callable[[Callable[[], None]], Awaitable[R]],
+    is_stuck: Callable[[], bool],
 ) -> R:
-    """Await ``call()`` for `seconds` at most.
+    """Await ``call(begin)``, for `seconds` at most from when it calls ``begin()``, in any thread.
 
     Raises:
-        TaskTimedOut: it took longer; `is_busy` tells whether a thread still works for it.
+        TaskTimedOut: it took longer; `is_stuck` tells whether a thread still works for it.
     """
     if seconds is None:
-        return await call()
+        return await call(_unlimited)
     try:
-        async with asyncio.timeout(seconds) as scope:
-            return await call()
+        async with asyncio.timeout(None) as scope:
+            return await call(partial(_limit, scope, asyncio.get_running_loop(), seconds))
     except TimeoutError:
         if not scope.expired():  # the function's own
             raise
-        raise TaskTimedOut(seconds, stuck=is_busy()) from None
+        raise TaskTimedOut(seconds, stuck=is_stuck()) from None
+
+
+def _unlimited() -> None: ...
+
+
+def _limit(scope: asyncio.Timeout, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+    """Have a block on `loop` end in so many seconds. Thread-safe."""
+    deadline = loop.time() + seconds
+    with suppress(RuntimeError):  # the loop has been closed
+        loop.call_soon_threadsafe(_reschedule, scope, deadline)
+
+
+def _reschedule(scope: asyncio.Timeout, deadline: float) -> None:
+    with suppress(RuntimeError):  # it was cancelled meanwhile
+        scope.reschedule(deadline)
 
 
 Decide = Callable[[Exception], bool | float | timedelta]

@@ -108,6 +108,7 @@ def background_task(func: Any = None, /, **options: Any) -> Any:
 
     Args:
         timeout: seconds after which one attempt is ended with `TimeoutError`; without it, never.
+            They begin when the function is called: the wait for a thread to call it does not count.
             What a synchronous function does in its thread cannot be stopped: it goes on there,
             unheard, is logged and counted as stuck, and is not tried again.
         attempts: how often it is tried, the first time included. More than one needs the extra

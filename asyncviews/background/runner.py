@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
@@ -37,7 +38,7 @@ from asyncviews.connections import (
 from asyncviews.internals import ThreadSensitive, move_locals_here, use_thread_of_loop
 from asyncviews.problems import ServiceUnavailable
 from asyncviews.telemetry import span_of
-from asyncviews.threads import Lease, ThreadPool
+from asyncviews.threads import ThreadPool
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -102,7 +103,7 @@ class Runner:
         self._inbox: SimpleQueue[BackgroundTask[Any]] = SimpleQueue()  # to be put into the queue
         self._queue = Queue()
         self._history = History()
-        self._stuck: set[Lease] = set()
+        self._stuck: set[Future[Any]] = set()
         self._running = 0
         self._filling = False
         self._timer: asyncio.TimerHandle | None = None
@@ -411,9 +412,8 @@ class Runner:
     async def _attempt(self, task: BackgroundTask[R]) -> R:
         """Call the task's function once, in time, on a thread that no other attempt uses."""
         self._leave_thread(task)
-        task.attempts += 1
         try:
-            return await in_time(task.policy.timeout, task.call, lambda: _is_busy(task._lease))
+            return await in_time(task.policy.timeout, task.call, lambda: bool(_running_call(task)))
         finally:
             self._leave_thread(task)
 
@@ -423,18 +423,26 @@ class Runner:
         if lease is None:
             return
         lease.release()
-        if lease.busy:  # until it is free, the thread counts as stuck
-            task._stuck_on = lease
-            self._stuck.add(lease)
-            lease.when_idle(partial(self._stuck.discard, lease))
+        if call := _running_call(task):  # until it ends, its thread counts as stuck
+            task._stuck_on = call
+            self._stuck.add(call)
+            call.add_done_callback(self._stuck.discard)
+        task._calls = []
 
-    def lease(self, task: BackgroundTask[Any]) -> Lease:
-        """Return what runs the synchronous code of a task's present attempt."""
+    def submit(
+        self, task: BackgroundTask[Any], fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> Future[R]:
+        """Run synchronous code of a task's present attempt on the thread of that."""
+        if task.done():  # each call of what outlives its task has its own thread
+            lease = self.threads.lease(exclusive=False)
+            lease.release()
+            return lease.submit(fn, *args, **kwargs)
         if task._lease is None:
             task._lease = self.threads.lease(exclusive=False)
-            if task.done():
-                task._lease.release()  # each call of what outlives its task has its own thread
-        return task._lease
+        call = task._lease.submit(fn, *args, **kwargs)
+        task._calls = [ref for ref in task._calls if _is_live(ref)]
+        task._calls.append(weakref.ref(call))  # its result is not ours to keep
+        return call
 
     def _log_timeout(self, task: BackgroundTask[Any], exc: TaskTimedOut) -> None:
         if exc.stuck:
@@ -465,7 +473,9 @@ class Runner:
         self._wake()
         self._ended(task)
         if limits and stuck_on is not None:
-            stuck_on.when_idle(partial(self._release, limits))  # the thread keeps its place
+            stuck_on.add_done_callback(
+                lambda _: self._release(limits)
+            )  # the thread keeps its place
         elif limits:
             self._release(limits)
 
@@ -527,7 +537,7 @@ class _TaskThread(Executor):
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         task = cast("BackgroundTask[Any]", current_task())
-        return self._runner.lease(task).submit(fn, *args, **kwargs)
+        return self._runner.submit(task, fn, *args, **kwargs)
 
 
 def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
@@ -537,8 +547,14 @@ def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
         return False
 
 
-def _is_busy(lease: Lease | None) -> bool:
-    return lease is not None and lease.busy
+def _running_call(task: BackgroundTask[Any]) -> Future[Any] | None:
+    """Return what a thread does for a task now; what only waits for a thread has been cancelled."""
+    calls = (ref() for ref in task._calls)
+    return next((call for call in calls if call is not None and call.running()), None)
+
+
+def _is_live(ref: weakref.ref[Future[Any]]) -> bool:
+    return (call := ref()) is not None and not call.done()
 
 
 def _stopped(task: BackgroundTask[Any]) -> State:

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Awaitable, Callable, Generator, Hashable, Mapping
 from concurrent.futures import Future
 from contextvars import Context, ContextVar
@@ -119,6 +120,7 @@ class BackgroundTask(Generic[R]):
         "_args",
         "_arguments",
         "_asyncio_task",
+        "_calls",
         "_cancel_requested",
         "_context",
         "_error",
@@ -196,7 +198,8 @@ class BackgroundTask(Generic[R]):
         self._asyncio_task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lease: Lease | None = None
-        self._stuck_on: Lease | None = None
+        self._calls: list[weakref.ref[Future[Any]]] = []  # on the lease, the last one at the end
+        self._stuck_on: Future[Any] | None = None
         self._in_queue = False
         self._cancel_requested = False
 
@@ -288,7 +291,7 @@ class BackgroundTask(Generic[R]):
             self._args,
             self._kwargs,
             secrets=self.policy.secrets,
-            leading=self.leading_arguments,
+            leading=len(self.leading_arguments),
         )
 
     def log_fields(self) -> dict[str, Any]:
@@ -325,13 +328,23 @@ class BackgroundTask(Generic[R]):
         return ((getattr(self._func, "__func__", self._func), self.policy.max_running),)
 
     @property
-    def leading_arguments(self) -> int:
-        """How many positional arguments the function is given before those of the task."""
-        return 0
+    def leading_arguments(self) -> tuple[Any, ...]:
+        """What the function is given before the arguments of the task."""
+        return ()
 
-    async def call(self) -> R:
-        """Call the function, once."""
-        return await invoke(self._func, *self._args, **self._kwargs)  # type: ignore[no-any-return]
+    async def call(self, begin: Callable[[], None]) -> R:
+        """Call the function, once; `begin` is called at that moment, in the same thread."""
+
+        def begins() -> None:
+            self.on_call()
+            begin()
+
+        arguments = (*self.leading_arguments, *self._args)
+        return await _invoke(begins, self._func, arguments, self._kwargs)  # type: ignore[no-any-return]
+
+    def on_call(self) -> None:
+        """Hear that the function is called now, in the thread that calls it."""
+        self.attempts += 1
 
     async def run(self, attempts: Callable[[], Awaitable[R]]) -> R:
         """Do what is done once for all attempts."""
@@ -347,7 +360,7 @@ class BackgroundTask(Generic[R]):
     def log_cancelled(self) -> None:
         """Log that it was asked to stop, unless its process ends, which has been logged."""
         if not self.abandoned:
-            when = "while it ran" if self.started else "before it started"
+            when = "while it ran" if self.attempts else "before it was called"
             logger.info("Background task %s was cancelled %s.", self, when, extra=self.log_fields())
 
     def log_abandoned(self) -> None:
@@ -383,7 +396,7 @@ class BackgroundTask(Generic[R]):
 
     def let_go(self) -> None:
         """Drop what it worked with; who keeps the handle keeps the result only."""
-        del self._func, self._args, self._kwargs, self._context
+        del self._func, self._args, self._kwargs, self._context, self._calls
         self._asyncio_task = self._loop = self._lease = self._stuck_on = None
 
     def waiter(self) -> Future[R]:
@@ -407,14 +420,30 @@ class BackgroundTask(Generic[R]):
             waiter.set_result(self._result)
 
 
-async def invoke(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+async def _invoke(
+    begin: Callable[[], None],
+    func: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> Any:
     """Call any callable: a coroutine function here, another one on the task's thread."""
     if is_async(func):
+        begin()
         return await func(*args, **kwargs)
-    result = await sync_to_async(functools.partial(func, *args, **kwargs))()
+    result = await sync_to_async(_call)(begin, func, args, kwargs)
     if inspect.isawaitable(result):  # a lambda around a coroutine function, say
         return await result
     return result
+
+
+def _call(
+    begin: Callable[[], None],
+    func: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> Any:
+    begin()
+    return func(*args, **kwargs)
 
 
 def qualified_name(func: Callable[..., Any]) -> str:

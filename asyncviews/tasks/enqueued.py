@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 
 from asyncviews import internals
-from asyncviews.background.task import BackgroundTask, invoke
+from asyncviews.background.task import BackgroundTask
 from asyncviews.tasks.compat import (
     TaskContext,
     TaskError,
@@ -62,19 +62,17 @@ class EnqueuedTask(BackgroundTask[Any]):
         return (*super().limits, *self._queue_limit)
 
     @property
-    def leading_arguments(self) -> int:
-        return int(self.memo.task.takes_context)
+    def leading_arguments(self) -> tuple[Any, ...]:
+        return (TaskContext(task_result=self.memo),) if self.memo.task.takes_context else ()
 
     def snapshot(self) -> Result:
         """Return the result as it is now; what happens later does not change it."""
         return snapshot(self.memo)
 
-    async def call(self) -> Any:
-        result = self.memo
-        result.worker_ids.append(self.worker_id)
-        update(result, last_attempted_at=timezone.now())
-        context = (TaskContext(task_result=result),) if result.task.takes_context else ()
-        return await invoke(self._func, *context, *self._args, **self._kwargs)
+    def on_call(self) -> None:
+        super().on_call()
+        self.memo.worker_ids.append(self.worker_id)
+        update(self.memo, last_attempted_at=timezone.now())
 
     async def run(self, attempts: Callable[[], Awaitable[Any]]) -> Any:
         result = self.memo

@@ -65,7 +65,7 @@ class _Call:
         if not args and not kwargs:
             return True
         try:
-            leading = self.task.leading_arguments
+            leading = len(self.task.leading_arguments)
             own = bind(self.func, self.args, self.kwargs, leading=leading)
             wanted = bind(self.func, args, kwargs, leading=leading)
         except (TypeError, ValueError):  # they do not fit, or a built-in function has none

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FunctionType
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 
 from asyncviews import add_background_task, background_task
@@ -162,6 +163,87 @@ async def test_hung_threads_starve_neither_coroutines_nor_other_threads(stuck, s
     await asyncio.gather(*hanging, return_exceptions=True)
     assert await add_background_task(asyncio.sleep, 0, "loop") == "loop"
     assert await add_background_task(lambda: "thread") == "thread"
+
+
+async def test_the_wait_for_a_thread_is_none_of_a_functions_time(settings):
+    settings.ASYNCVIEWS = {"BACKGROUND_THREADS": 1}
+    called = []
+
+    @background_task(timeout=0.25)
+    def healthy() -> None:
+        called.append(True)
+        time.sleep(0.05)
+
+    tasks = [add_background_task(healthy) for _ in range(12)]  # for 0.6 s
+    await asyncio.gather(*tasks)
+    assert len(called) == 12
+    assert [task.attempts for task in tasks] == [1] * 12
+
+
+async def test_every_attempt_of_a_function_has_its_whole_time(settings):
+    settings.ASYNCVIEWS = {"BACKGROUND_THREADS": 1}
+    fails = Fails(2)
+
+    @background_task(timeout=0.25, attempts=3, backoff=0.001)
+    def slow() -> str:
+        time.sleep(0.15)
+        return fails()
+
+    tasks = [add_background_task(slow), add_background_task(time.sleep, 0.3)]
+    assert await tasks[0] == "done"
+    assert tasks[0].attempts == 3
+    await tasks[1]
+
+
+async def test_a_function_that_was_never_called_has_no_attempt(stuck, settings):
+    settings.ASYNCVIEWS = {"BACKGROUND_THREADS": 1}
+    hanging = add_background_task(stuck.wait, 10)
+    await until(lambda: hanging.attempts)
+    waiting = add_background_task(background_task(timeout=0.02)(lambda: None))
+    await asyncio.sleep(0.1)
+    assert (waiting.state, waiting.attempts) == (State.RUNNING, 0)
+    waiting.cancel()
+    await until(waiting.done)
+    assert (waiting.state, waiting.attempts) == (State.CANCELLED, 0)
+    assert runner.stats().threads_stuck == 0
+    stuck.set()
+    await hanging
+
+
+async def test_a_coroutines_own_wait_for_a_thread_counts_and_is_tried_again(
+    stuck, settings, caplog
+):
+    """No thread is stuck with what it has not begun."""
+    settings.ASYNCVIEWS = {"BACKGROUND_THREADS": 1}
+    hanging = add_background_task(stuck.wait, 10)
+    await until(lambda: hanging.attempts)
+
+    @background_task(timeout=0.05, attempts=2, backoff=0.001)
+    async def queries() -> None:
+        await sync_to_async(print)()
+
+    task = add_background_task(queries)
+    with pytest.raises(TimeoutError):
+        await task
+    assert (task.state, task.attempts) == (State.TIMED_OUT, 2)
+    assert "stuck" not in caplog.text
+    assert runner.stats().threads_stuck == 0
+    stuck.set()
+    await hanging
+
+
+async def test_of_several_calls_the_one_that_runs_is_stuck(stuck):
+    @background_task(timeout=0.05, attempts=2, backoff=0.001)
+    async def queries() -> None:
+        await asyncio.gather(sync_to_async(stuck.wait)(10), sync_to_async(print)())
+
+    task = add_background_task(queries)
+    with pytest.raises(TimeoutError):
+        await task
+    assert (task.state, task.attempts) == (State.TIMED_OUT, 1)
+    assert runner.stats().threads_stuck == 1
+    stuck.set()
+    await until(lambda: runner.stats().threads_stuck == 0)
 
 
 # Attempts

@@ -115,7 +115,7 @@ async def test_a_cancellation_is_said(caplog, how):
         assert task.state is State.CANCELLED or not task.started
     task.cancel()
     await until(task.done)
-    when = "while it ran" if how == "running" else "before it started"
+    when = "while it ran" if how == "running" else "before it was called"
     assert [record.getMessage() for record in caplog.records] == [
         f"Background task {task} was cancelled {when}."
     ]

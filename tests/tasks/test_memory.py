@@ -467,3 +467,14 @@ async def test_the_context_is_none_of_the_arguments_that_hide_secrets(app_lifesp
     info = runner.get(result.id)
     assert info.arguments == "name='anne', password=****"
     assert "hunter2" not in f"{info}{caplog.text}"
+
+
+async def test_what_waits_for_a_thread_has_not_been_attempted(app_lifespan, settings):
+    settings.ASYNCVIEWS = {"BACKGROUND_THREADS": 1}
+    naps = await cooking.naps.aenqueue(0.3)
+    waits = await cooking.where.aenqueue()
+    await until(lambda: refreshed(naps).attempts)
+    assert (refreshed(waits).attempts, waits.last_attempted_at) == (0, None)
+    await finished(waits)
+    assert waits.attempts == 1
+    assert waits.last_attempted_at > naps.last_attempted_at
