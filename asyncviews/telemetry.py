@@ -1,9 +1,11 @@
-"""Background tasks as spans of OpenTelemetry, linked to the request that started them."""
+"""Background tasks as spans of OpenTelemetry, and with a scope of Sentry of their own."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import Context
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -60,6 +62,37 @@ def _span(task: BackgroundTask[Any]) -> Iterator[Any]:
 
 
 def _no_parent() -> Any:
-    from opentelemetry.context import Context
+    from opentelemetry.context import Context as TraceContext
 
-    return Context()
+    return TraceContext()
+
+
+def use_own_scope(task: BackgroundTask[Any], process: Context) -> None:
+    """Give a task scopes of Sentry in the current context, which is the task's, if Sentry is used.
+
+    As in a Celery worker they are forks of those of the process, here of the context `process`: the
+    task has neither the user, the tags nor the request of who adds it, and what it sets itself
+    stays with it. Its events belong to the same trace.
+    """
+    sentry: Any = sys.modules.get("sentry_sdk")
+    if not hasattr(sentry, "get_isolation_scope") or not sentry.is_initialized():
+        return
+    starter = _trace_headers(sentry)
+    isolation, current = process.copy().run(_fork_scopes, sentry)
+    isolation.clear_breadcrumbs()
+    isolation.set_transaction_name(task.name, source="task")
+    isolation.set_context("Background task", {"id": task.id, "origin": task.origin})
+    sentry.Scope.set_isolation_scope(isolation)
+    sentry.Scope.set_current_scope(current)
+    sentry.continue_trace(starter)
+
+
+def _trace_headers(sentry: Any) -> dict[str, Any]:
+    """Return which trace the current span belongs to, nothing outside of any."""
+    if sentry.get_current_span() is None:
+        return {}
+    return {"sentry-trace": sentry.get_traceparent(), "baggage": sentry.get_baggage()}
+
+
+def _fork_scopes(sentry: Any) -> tuple[Any, Any]:
+    return sentry.get_isolation_scope().fork(), sentry.get_current_scope().fork()

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
+from contextvars import Context, copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
@@ -37,7 +38,7 @@ from asyncviews.connections import (
 )
 from asyncviews.internals import ThreadSensitive, move_locals_here, use_thread_of_loop
 from asyncviews.problems import ServiceUnavailable
-from asyncviews.telemetry import span_of
+from asyncviews.telemetry import span_of, use_own_scope
 from asyncviews.threads import ThreadPool
 
 P = ParamSpec("P")
@@ -107,6 +108,8 @@ class Runner:
         self._running = 0
         self._filling = False
         self._timer: asyncio.TimerHandle | None = None
+        self._context = Context()
+        """That of the process. Callbacks run in it, lest they keep the one of a request."""
         self._closed = False
         self.on_accept: list[Callable[[BackgroundTask[Any]], None]] = []
         """Called with each task that is accepted, in the thread that adds it."""
@@ -132,6 +135,7 @@ class Runner:
             BackgroundQueueFull: `max_running` + `max_waiting` tasks have not ended yet.
             BackgroundQueueClosed: the process is shutting down.
         """
+        task._context.run(use_own_scope, task, self._context)
         with self._lock:
             if self._closed:
                 raise BackgroundQueueClosed
@@ -252,6 +256,7 @@ class Runner:
     def _attach(self, loop: asyncio.AbstractEventLoop | None) -> None:
         with self._lock:
             self._loop = loop
+            self._context = Context() if loop is None else copy_context()
             self._closed = False
             self._filling = False
             if self._timer is not None:
@@ -324,14 +329,16 @@ class Runner:
         if self._filling or (self.in_tests.eager and loop is None):
             return
         self._filling = True
+        context = self._context.copy()  # one for each call, which may be on two loops at once
         if loop is not None and _runs_here(loop):
-            loop.call_soon(self._fill)
+            loop.call_soon(self._fill, context=context)
             return
         try:
-            (loop or self._loop_thread.start()).call_soon_threadsafe(self._fill)
+            loop = loop or self._loop_thread.start()
+            loop.call_soon_threadsafe(self._fill, context=context)
         except RuntimeError:  # it has been closed without a word
             self._loop = None
-            self._loop_thread.start().call_soon_threadsafe(self._fill)
+            self._loop_thread.start().call_soon_threadsafe(self._fill, context=context)
 
     def _fill(self) -> None:
         """Start waiting tasks while there is room."""
