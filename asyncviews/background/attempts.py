@@ -59,7 +59,7 @@ async def in_time(
     except TimeoutError:
         if not scope.expired():  # the function's own
             raise
-        raise TaskTimedOut(seconds, stuck=is_stuck()) from None
+    raise TaskTimedOut(seconds, stuck=is_stuck())  # without a context, which has its frames
 
 
 def _unlimited() -> None: ...

@@ -403,8 +403,8 @@ class Runner:
             task.started = time.time()
             with span_of(task):
                 result = await task.run(partial(until_done, task, partial(self._attempt, task)))
-        except asyncio.CancelledError as exc:
-            self._stop(task, exc)
+        except asyncio.CancelledError:
+            self._stop(task)
         except TaskTimedOut as exc:
             self._log_timeout(task, exc)
             self._finish(task, State.TIMED_OUT, error=exc)
@@ -515,9 +515,9 @@ class Runner:
 
     def _check_ended(self, task: BackgroundTask[Any], running: asyncio.Task[None]) -> None:
         if not task.done():  # cancelled before its first step
-            self._stop(task, asyncio.CancelledError())
+            self._stop(task)
 
-    def _stop(self, task: BackgroundTask[Any], exc: asyncio.CancelledError) -> None:
+    def _stop(self, task: BackgroundTask[Any]) -> None:
         if task._cancel_requested:
             task.log_cancelled()
         else:
@@ -526,7 +526,7 @@ class Runner:
                 task,
                 extra=task.log_fields(),
             )
-        self._finish(task, _stopped(task), error=exc)
+        self._finish(task, _stopped(task), error=asyncio.CancelledError())  # one without frames
 
     def _drain_at_exit(self, loop: asyncio.AbstractEventLoop) -> None:
         timeout = get_settings().drain_timeout
