@@ -19,12 +19,13 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
 from asyncviews import AsyncView, BackgroundTask, BackgroundTaskMixin, background_task
+from asyncviews.asgi import ASGIHandler
 from asyncviews.background import State, runner
 from tests.conftest import http_scope, until
 
 pytestmark = [pytest.mark.urls(__name__), pytest.mark.usefixtures("app_lifespan")]
 
-HANDLERS = [django_asgi.ASGIHandler]
+HANDLERS = [django_asgi.ASGIHandler, ASGIHandler]
 
 gate = threading.Event()
 tasks: list[BackgroundTask[Any]] = []

@@ -12,7 +12,7 @@ import pytest
 USERS = [f"u{number}" for number in range(10)]
 
 
-@pytest.fixture(scope="module", params=["django"])
+@pytest.fixture(scope="module", params=["django", "ours"])
 def told(request) -> dict[str, Any]:
     """What Sentry was told, under the handler of that name, while ten requests and 30 tasks ran."""
     ended = subprocess.run(
