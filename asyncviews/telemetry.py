@@ -67,18 +67,22 @@ def _no_parent() -> Any:
     return TraceContext()
 
 
-def use_own_scope(task: BackgroundTask[Any], process: Context) -> None:
-    """Give a task scopes of Sentry in the current context, which is the task's, if Sentry is used.
+def use_own_scope(task: BackgroundTask[Any], own: Context, process: Context) -> None:
+    """Give a task scopes of Sentry in its context `own`, if Sentry is used.
 
     As in a Celery worker they are forks of those of the process, here of the context `process`: the
     task has neither the user, the tags nor the request of who adds it, and what it sets itself
     stays with it. Its events belong to the same trace.
     """
     sentry: Any = sys.modules.get("sentry_sdk")
-    if not hasattr(sentry, "get_isolation_scope") or not sentry.is_initialized():
+    if sentry is None:
         return
+    if hasattr(sentry, "get_isolation_scope") and sentry.is_initialized():
+        own.run(_enter_scopes, sentry, task, *process.copy().run(_fork_scopes, sentry))
+
+
+def _enter_scopes(sentry: Any, task: BackgroundTask[Any], isolation: Any, current: Any) -> None:
     starter = _trace_headers(sentry)
-    isolation, current = process.copy().run(_fork_scopes, sentry)
     isolation.clear_breadcrumbs()
     isolation.set_transaction_name(task.name, source="task")
     isolation.set_context("Background task", {"id": task.id, "origin": task.origin})

@@ -43,16 +43,16 @@ async def until_done(task: BackgroundTask[R], attempt: Callable[[], Awaitable[R]
 
 async def in_time(
     seconds: float | None,
-    call: Callable[[Callable[[], None]], Awaitable[R]],
+    call: Callable[[Callable[[], None] | None], Awaitable[R]],
     is_stuck: Callable[[], bool],
 ) -> R:
-    """Await ``call(begin)``, for `seconds` at most from when it calls ``begin()``, in any thread.
+    """Await ``call(start)``, for `seconds` at most from when it calls ``start()``, in any thread.
 
     Raises:
         TaskTimedOut: it took longer; `is_stuck` tells whether a thread still works for it.
     """
     if seconds is None:
-        return await call(_unlimited)
+        return await call(None)
     try:
         async with asyncio.timeout(None) as scope:
             return await call(partial(_limit, scope, asyncio.get_running_loop(), seconds))
@@ -60,9 +60,6 @@ async def in_time(
         if not scope.expired():  # the function's own
             raise
     raise TaskTimedOut(seconds, stuck=is_stuck())  # without a context, which has its frames
-
-
-def _unlimited() -> None: ...
 
 
 def _limit(scope: asyncio.Timeout, loop: asyncio.AbstractEventLoop, seconds: float) -> None:

@@ -6,7 +6,8 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from inspect import isasyncgenfunction, isgeneratorfunction
+from functools import partial
+from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
 from typing import Any, ParamSpec, TypeVar, overload
 
 from django.core.exceptions import ImproperlyConfigured
@@ -31,11 +32,13 @@ class _AfterResponse:
     It is the request's ``close()``, so that all views that a request reaches share it.
     """
 
+    __slots__ = ("_held", "_watches", "is_over", "request")
+
     def __init__(self, request: HttpRequest) -> None:
         self.request = weakref.ref(request)
         self._held: deque[BackgroundTask[Any]] = deque()
+        self._watches = False
         self.is_over = False
-        weakref.finalize(request, self._release).atexit = False
 
     @classmethod
     def of(cls, request: HttpRequest) -> _AfterResponse:
@@ -48,9 +51,13 @@ class _AfterResponse:
 
     def start(self, task: BackgroundTask[Any]) -> None:
         """Start an accepted task after the response, at once if that has been sent. Thread-safe."""
+        request = self.request()
         self._held.append(task)
-        if self.is_over:  # a task of the view that starts another, say
+        if self.is_over or request is None:  # a task of the view that starts another, say
             self._release()
+        elif not self._watches:
+            self._watches = True
+            weakref.finalize(request, self._release).atexit = False
 
     def __call__(self) -> None:
         try:
@@ -62,14 +69,17 @@ class _AfterResponse:
     def _release(self) -> None:
         self.is_over = True  # before the tasks are taken: start() looks in the opposite order
         tasks = []
-        with suppress(IndexError):  # another thread may take them, too
-            while True:
+        with suppress(IndexError):  # another thread may take the last one
+            while self._held:
                 tasks.append(self._held.popleft())
-        runner.start(tasks)
+        if tasks:
+            runner.start(tasks)
 
 
 class _Batch:
     """The tasks that one call of a view adds."""
+
+    __slots__ = ("_after", "_origin", "_tasks")
 
     def __init__(self, request: HttpRequest) -> None:
         self._origin = f"{request.method} {request.path}"
@@ -198,9 +208,16 @@ def _task(
             f"A background task is a function and its arguments, not {func!r}; pass "
             "`func, *args`, without calling it."
         )
-    if isgeneratorfunction(func) or isasyncgenfunction(func):
+    if _generates(func):
         raise TypeError(
             f"{qualified_name(func)} is a generator function, of which a call runs nothing; pass a "
             "function that goes through it."
         )
     return BackgroundTask(func, args, kwargs, origin=origin)
+
+
+def _generates(func: Callable[..., Any]) -> bool:
+    while isinstance(func, partial):
+        func = func.func
+    code = getattr(func, "__code__", None)
+    return code is not None and bool(code.co_flags & (CO_GENERATOR | CO_ASYNC_GENERATOR))

@@ -24,8 +24,10 @@ RetryOn: TypeAlias = (
 
 def is_async(func: Callable[..., Any]) -> bool:
     """Return whether a call gives a coroutine, as far as the callable itself tells."""
+    if iscoroutinefunction(func):
+        return True
     call = getattr(func, "__call__", None)  # noqa: B004 - an instance with an async __call__()
-    return iscoroutinefunction(func) or iscoroutinefunction(call)
+    return iscoroutinefunction(call)
 
 
 def _decides_at_once(retry_on: Any) -> Any:

@@ -135,7 +135,7 @@ class Runner:
             BackgroundQueueFull: `max_running` + `max_waiting` tasks have not ended yet.
             BackgroundQueueClosed: the process is shutting down.
         """
-        task._context.run(use_own_scope, task, self._context)
+        use_own_scope(task, task._context, self._context)
         with self._lock:
             if self._closed:
                 raise BackgroundQueueClosed
@@ -434,7 +434,7 @@ class Runner:
             task._stuck_on = call
             self._stuck.add(call)
             call.add_done_callback(self._stuck.discard)
-        task._calls = []
+        task._calls = ()
 
     def submit(
         self, task: BackgroundTask[Any], fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs
@@ -447,8 +447,8 @@ class Runner:
         if task._lease is None:
             task._lease = self.threads.lease(exclusive=False)
         call = task._lease.submit(fn, *args, **kwargs)
-        task._calls = [ref for ref in task._calls if _is_live(ref)]
-        task._calls.append(weakref.ref(call))  # its result is not ours to keep
+        live = (ref for ref in task._calls if _is_live(ref))
+        task._calls = (*live, weakref.ref(call))  # its result is not ours to keep
         return call
 
     def _log_timeout(self, task: BackgroundTask[Any], exc: TaskTimedOut) -> None:

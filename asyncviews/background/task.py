@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import inspect
 import logging
 import os
@@ -16,6 +15,7 @@ from collections.abc import Awaitable, Callable, Generator, Hashable, Mapping
 from concurrent.futures import Future
 from contextvars import Context, ContextVar
 from enum import StrEnum
+from functools import partial
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -198,7 +198,9 @@ class BackgroundTask(Generic[R]):
         self._asyncio_task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lease: Lease | None = None
-        self._calls: list[weakref.ref[Future[Any]]] = []  # on the lease, the last one at the end
+        self._calls: tuple[
+            weakref.ref[Future[Any]], ...
+        ] = ()  # on the lease, the last one at the end
         self._stuck_on: Future[Any] | None = None
         self._in_queue = False
         self._cancel_requested = False
@@ -332,19 +334,17 @@ class BackgroundTask(Generic[R]):
         """What the function is given before the arguments of the task."""
         return ()
 
-    async def call(self, begin: Callable[[], None]) -> R:
-        """Call the function, once; `begin` is called at that moment, in the same thread."""
+    async def call(self, start_clock: Callable[[], None] | None) -> R:
+        """Call the function, once; in its thread, `start_clock` is called just before."""
+        arguments = self.leading_arguments + self._args
+        begin = partial(self.begin, start_clock)
+        return await _invoke(begin, self._func, arguments, self._kwargs)  # type: ignore[no-any-return]
 
-        def begins() -> None:
-            self.on_call()
-            begin()
-
-        arguments = (*self.leading_arguments, *self._args)
-        return await _invoke(begins, self._func, arguments, self._kwargs)  # type: ignore[no-any-return]
-
-    def on_call(self) -> None:
-        """Hear that the function is called now, in the thread that calls it."""
+    def begin(self, start_clock: Callable[[], None] | None) -> None:
+        """Note that the function is called now, in the thread that calls it."""
         self.attempts += 1
+        if start_clock is not None:
+            start_clock()
 
     async def run(self, attempts: Callable[[], Awaitable[R]]) -> R:
         """Do what is done once for all attempts."""
@@ -448,7 +448,7 @@ def _call(
 
 def qualified_name(func: Callable[..., Any]) -> str:
     """Return module and qualified name of any callable."""
-    while isinstance(func, functools.partial):
+    while isinstance(func, partial):
         func = func.func
     name = getattr(func, "__qualname__", type(func).__qualname__)
     owner = getattr(func, "__self__", func)  # what is built in has no module

@@ -69,10 +69,10 @@ class EnqueuedTask(BackgroundTask[Any]):
         """Return the result as it is now; what happens later does not change it."""
         return snapshot(self.memo)
 
-    def on_call(self) -> None:
-        super().on_call()
+    def begin(self, start_clock: Callable[[], None] | None) -> None:
         self.memo.worker_ids.append(self.worker_id)
         update(self.memo, last_attempted_at=timezone.now())
+        super().begin(start_clock)
 
     async def run(self, attempts: Callable[[], Awaitable[Any]]) -> Any:
         result = self.memo
