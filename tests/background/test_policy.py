@@ -165,34 +165,30 @@ async def test_hung_threads_starve_neither_coroutines_nor_other_threads(stuck, s
     assert await add_background_task(lambda: "thread") == "thread"
 
 
-async def test_the_wait_for_a_thread_is_none_of_a_functions_time(settings):
+async def test_the_wait_for_a_thread_is_none_of_a_functions_time(stuck, settings):
     settings.ASYNCVIEWS = {"BACKGROUND_THREADS": 1}
-    called = []
-
-    @background_task(timeout=0.25)
-    def healthy() -> None:
-        called.append(True)
-        time.sleep(0.05)
-
-    tasks = [add_background_task(healthy) for _ in range(12)]  # for 0.6 s
-    await asyncio.gather(*tasks)
-    assert len(called) == 12
-    assert [task.attempts for task in tasks] == [1] * 12
+    hanging = add_background_task(stuck.wait, 10)
+    await until(lambda: hanging.attempts)
+    waiting = [add_background_task(background_task(timeout=0.5)(lambda: "done")) for _ in range(5)]
+    await asyncio.sleep(0.6)
+    assert [task.attempts for task in waiting] == [0] * 5
+    stuck.set()
+    assert await asyncio.gather(hanging, *waiting) == [True, *["done"] * 5]
+    assert [task.attempts for task in waiting] == [1] * 5
 
 
-async def test_every_attempt_of_a_function_has_its_whole_time(settings):
+async def test_nor_is_the_wait_of_a_later_attempt(stuck, settings):
     settings.ASYNCVIEWS = {"BACKGROUND_THREADS": 1}
-    fails = Fails(2)
-
-    @background_task(timeout=0.25, attempts=3, backoff=0.001)
-    def slow() -> str:
-        time.sleep(0.15)
-        return fails()
-
-    tasks = [add_background_task(slow), add_background_task(time.sleep, 0.3)]
-    assert await tasks[0] == "done"
-    assert tasks[0].attempts == 3
-    await tasks[1]
+    task = add_background_task(
+        background_task(timeout=0.5, attempts=2, backoff=0.05)(Fails(1)),
+    )
+    hanging = add_background_task(stuck.wait, 10)
+    await until(lambda: hanging.attempts)
+    await asyncio.sleep(0.7)
+    assert (task.state, task.attempts) == (State.RUNNING, 1)
+    stuck.set()
+    assert await asyncio.gather(task, hanging) == ["done", True]
+    assert task.attempts == 2
 
 
 async def test_a_function_that_was_never_called_has_no_attempt(stuck, settings):

@@ -471,7 +471,7 @@ async def test_the_context_is_none_of_the_arguments_that_hide_secrets(app_lifesp
 
 async def test_what_waits_for_a_thread_has_not_been_attempted(app_lifespan, settings):
     settings.ASYNCVIEWS = {"BACKGROUND_THREADS": 1}
-    naps = await cooking.naps.aenqueue(0.3)
+    naps = await cooking.naps.aenqueue(1.0)
     waits = await cooking.where.aenqueue()
     await until(lambda: refreshed(naps).attempts)
     assert (refreshed(waits).attempts, waits.last_attempted_at) == (0, None)
