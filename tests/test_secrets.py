@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -42,6 +43,7 @@ from asyncviews.metrics import MeteredHandler, Metrics
 from asyncviews.openapi import OpenAPI
 from tests.conftest import http_scope, until
 from tests.site_database import migrated_directory, site_alias, site_database
+from tests.tasks import cooking
 
 __all__ = ["migrated_directory", "site_alias", "site_database"]  # fixtures
 
@@ -341,15 +343,16 @@ def store_tasks() -> list[str]:
         (["ann"], {"password": MARK}),
         (["ann", MARK, MARK], {}),  # which does not fit, so that nobody knows what is secret
     ]
-    ids = []
-    for status in (Status.READY, Status.RUNNING, Status.FAILED, Status.SUCCESSFUL):
-        for number, (args, kwargs) in enumerate(calls):
-            stored = store.tasks().create(
-                id=f"{status}-{number}", status=status, backend="default", queue_name="default",
-                task_path="tests.tasks.cooking.logs_in", args=args, kwargs=kwargs, priority=0,
-                enqueued_at=timezone.now(), errors=[failed] if status == Status.FAILED else [],
-            )  # fmt: skip
-            ids.append(stored.id)
+    ids: list[str] = []
+    statuses = (Status.READY, Status.RUNNING, Status.FAILED, Status.SUCCESSFUL)
+    for name, status, call in product(("logs_in", "logs_in_with_context"), statuses, calls):
+        args, kwargs = call
+        stored = store.tasks().create(
+            id=f"{len(ids)}", status=status, backend="default", queue_name="default",
+            task_path=f"tests.tasks.cooking.{name}", args=args, kwargs=kwargs, priority=0,
+            enqueued_at=timezone.now(), errors=[failed] if status == Status.FAILED else [],
+        )  # fmt: skip
+        ids.append(stored.id)
     return ids
 
 
@@ -378,6 +381,15 @@ async def test_no_page_has_the_secret():
         require_none(
             await page(client, reverse("admin:asyncviews_durable_storedtask_change", args=[id_]))
         )
+
+
+@pytest.mark.parametrize("name", ["logs_in", "logs_in_with_context"])
+@pytest.mark.parametrize("args", [["ann", MARK], ["ann", MARK, MARK]])
+async def test_no_log_of_a_task_has_the_secret(name, args, written):
+    await getattr(cooking, name).aenqueue(*args)
+    await until(lambda: not runner.unfinished())
+    require_none("\n".join(written))
+    require_none(str(runner.history()))
 
 
 async def test_nor_have_metrics():
