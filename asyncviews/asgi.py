@@ -18,7 +18,7 @@ import django
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from asyncviews import telemetry
+from asyncviews import health, telemetry
 from asyncviews.background import runner
 from asyncviews.conf import get_settings
 from asyncviews.diagnosis import watched
@@ -46,7 +46,7 @@ async def lifespan(in_flight: InFlight | None = None) -> AsyncIterator[None]:
             opened before it is closed again.
     """
     loop = asyncio.get_running_loop()
-    with runner.attached(loop):
+    with health.lifetime(), runner.attached(loop):
         async with AsyncExitStack() as stack:
             try:
                 stack.enter_context(_observed(loop))
@@ -64,10 +64,12 @@ async def lifespan(in_flight: InFlight | None = None) -> AsyncIterator[None]:
                 stop_claiming = await stack.enter_async_context(_workers())
             except ImproperlyConfigured as exc:
                 raise StartupFailed(str(exc)) from exc
+            stack.enter_context(health.on_retire(stop_claiming))
+            health.started()
             try:
                 yield
             finally:
-                stop_claiming()
+                health.retire()
                 with open_streams.ended():
                     await _drain(in_flight)
 

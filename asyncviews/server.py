@@ -30,6 +30,7 @@ from hypercorn.config import Config
 from hypercorn.typing import Framework
 from hypercorn.utils import LifespanTimeoutError
 
+from asyncviews import health
 from asyncviews.background import log_unfinished
 
 logger = logging.getLogger("asyncviews.server")
@@ -195,6 +196,7 @@ class Stop:
         """
         self.retired = True
         self._tell_loop(self._retired.set)
+        health.retire()
 
     def _tell_loop(self, action: Action) -> None:
         if self._loop is not None:
