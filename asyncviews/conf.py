@@ -56,6 +56,10 @@ class Settings(BaseModel):
     """Seconds from the start of a shutdown until what still runs is cancelled. It must stay below
     the 60 seconds after which Hypercorn gives up on an application's shutdown."""
 
+    hang_timeout: float = Field(default=60.0, ge=0)
+    """Seconds for which the event loop may be held before `manage.py serve` ends the process, and
+    with workers starts another. 0 never does."""
+
     watchdog_threshold: float | None = Field(default=None, ge=0)
     """Seconds for which code may hold the event loop before a warning names it. None is 0.1 while
     DEBUG is on, and otherwise off, as 0 is."""

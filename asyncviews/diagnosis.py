@@ -197,6 +197,18 @@ class Watchdog:
 _BEAT = Watchdog._beat.__code__  # noqa: SLF001 - its own
 
 
+def what_runs(loop: asyncio.AbstractEventLoop | None, thread: int) -> str:
+    """Return what an event loop executes now in its thread, in another thread than that, in words."""
+    innermost = sys._current_frames().get(thread)  # noqa: SLF001 - in the docs
+    frames, handle = _callback_frames(innermost)
+    if loop is None or not frames:
+        return "Nothing runs on it."
+    context = internals.callback_context(loop, handle)
+    who = _who(context_fields(context) if context is not None else {})
+    lines = blamed(tuple(map(_line, frames)))
+    return f"{who} holds it:\n" + "\n".join(map(_quote, lines))
+
+
 def _callback_frames(frame: FrameType | None) -> tuple[list[FrameType], FrameType | None]:
     """Return the frames of what the loop has called, the outermost first, and that of the caller.
 

@@ -32,6 +32,7 @@ from hypercorn.utils import LifespanTimeoutError
 
 from asyncviews import health
 from asyncviews.background import log_unfinished
+from asyncviews.diagnosis import what_runs
 
 logger = logging.getLogger("asyncviews.server")
 
@@ -62,10 +63,11 @@ class ServerError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How to serve. `application` is a dotted path, `drain_timeout` is in seconds."""
+    """How to serve. `application` is a dotted path; timeouts are in seconds, and 0 hangs for ever."""
 
     application: str
     drain_timeout: float
+    hang_timeout: float = 0.0
     workers: int = 1
     certfile: str | None = None
     keyfile: str | None = None
@@ -85,7 +87,8 @@ def run(
     `signals` says what the main thread does on which signal.
 
     Raises:
-        ServerError: the application did not start, or did not drain in time.
+        ServerError: the application did not start, or did not drain in time, or a part of it has
+            failed for good.
     """
     asyncio.run(_serve(Lifespan(application, stop, ready), config, stop, signals or {}))
 
@@ -124,8 +127,8 @@ async def _serve(lifespan: Lifespan, config: Config, stop: Stop, signals: Signal
         stop.report()
         raise ServerError(f"The application did not drain within {stop.drain_timeout:g} s.")
     stop.reported = True
-    if lifespan.failure is not None:
-        raise ServerError(lifespan.failure)
+    if failure := lifespan.failure or stop.failure:
+        raise ServerError(failure)
 
 
 async def _retire(config: Config, stop: Stop) -> None:
@@ -175,12 +178,14 @@ class Stop:
         self.requested = False
         self.retired = False
         self.reported = False
+        self.failure = ""
+        self._loop_thread = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._event = asyncio.Event()
         self._retired = asyncio.Event()
         # Signal handlers interrupt whoever holds a lock; these queues need none.
         self._requests: SimpleQueue[None] = SimpleQueue()
-        self._hurry: SimpleQueue[None] = SimpleQueue()
+        self._hurry: SimpleQueue[str] = SimpleQueue()
 
     def set(self) -> None:
         """Ask to stop; asking again changes nothing."""
@@ -194,33 +199,51 @@ class Stop:
         Whoever asks leaves the clients `KEEP_ALIVE_TIMEOUT` seconds until the stop: then no
         connection is cut while its next request is on the way.
         """
+        health.retire()
         self.retired = True
         self._tell_loop(self._retired.set)
-        health.retire()
 
     def _tell_loop(self, action: Action) -> None:
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(action)
 
-    def hurry(self) -> None:
+    def fail(self, reason: str) -> None:
+        """Ask to stop because something has failed for good; `run()` raises that."""
+        self.failure = reason
+        self.set()
+
+    def hurry(self, cause: str = "it was told to end at once.") -> None:
         """Ask to end at once, without a drain."""
         self.set()
-        self._hurry.put(None)
+        self._hurry.put(cause)
+
+    def end_hung(self, seconds: float) -> None:
+        """Ask to end at once, because the event loop is held and there can be no drain.
+
+        Not from the loop's own thread.
+        """
+        self.hurry(
+            f"its event loop has been held for {seconds:.3g} s. "
+            f"{what_runs(self._loop, self._loop_thread)}"
+        )
 
     def set_or_hurry(self) -> None:
         """Ask to stop, or when that has been asked already, to end at once."""
         (self.hurry if self.requested else self.set)()
 
+    def _attach(self) -> None:
+        self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
+
     async def wait(self) -> None:
         """Wait for the request. Everybody waits on the same event loop."""
-        self._loop = asyncio.get_running_loop()
+        self._attach()
         if not self.requested:
             await self._event.wait()
 
     async def wait_retired(self) -> None:
         """Wait until `retire()` was called, on the event loop of `wait()`."""
-        self._loop = asyncio.get_running_loop()
+        self._attach()
         if not self.retired:
             await self._retired.wait()
 
@@ -237,17 +260,16 @@ class Stop:
         limit = self.drain_timeout + PROCESS_GRACE
         self._requests.get()
         try:
-            self._hurry.get(timeout=limit)
-            causes.put("it was told to end at once")
+            causes.put(self._hurry.get(timeout=limit))
         except Empty:
-            causes.put(f"it did not stop within {limit:g} s")
+            causes.put(f"it did not stop within {limit:g} s.")
         reporter.join(0.1)
         os._exit(self.exit_code)
 
     def _report_end(self, causes: SimpleQueue[str]) -> None:
         cause = causes.get()
         self.report()
-        logger.error("Process %d is ended by force: %s.", os.getpid(), cause)
+        logger.error("Process %d is ended by force: %s", os.getpid(), cause)
 
     def report(self) -> None:
         """Log what is unfinished, unless that has been done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import json
 import logging
 import multiprocessing
@@ -13,14 +14,17 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import cast
 
 import django
 
+from asyncviews import health
+from asyncviews.pulse import BEATS, Silence, beat
 from asyncviews.server import (
     KEEP_ALIVE_TIMEOUT,
     PROCESS_GRACE,
@@ -43,6 +47,7 @@ logger = logging.getLogger("asyncviews.server")
 WORKER_GRACE = 0.9  # after the deadline of a drain, when a worker is killed
 SHORT_LIFE = 10.0  # each worker in turn that ends sooner is replaced later
 LONGEST_DELAY = 30.0  # between such workers
+LAST_WORDS = 1.0  # for a worker that hangs to say what it does, before it is killed
 # From when a worker takes no more connections until it drains: the idle ones have been closed by
 # then, and each of the others with a response.
 RETIREMENT = KEEP_ALIVE_TIMEOUT + 0.5
@@ -50,6 +55,9 @@ RETIREMENT = KEEP_ALIVE_TIMEOUT + 0.5
 # What a parent and its worker tell each other, line by line. Other lines of a worker say in JSON
 # why it failed. The end of the stream is the end of the other process.
 READY = b"ready\n"
+ALIVE = b"alive\n"  # from its event loop
+REPLACE = b"replace\n"  # a part of it has failed for good
+HUNG = b"hung\n"
 RETIRE = b"retire\n"
 DRAIN = b"drain\n"
 HURRY = b"hurry\n"
@@ -71,7 +79,9 @@ def serve(options: Options, sockets: Sequence[socket.socket], *, ready: Action) 
             return asyncio.run(_Supervisor(options, sockets, ready).run())
         stop = Stop(options.drain_timeout)
         signals = dict.fromkeys(STOP_SIGNALS, stop.set_or_hurry) | _on_restart(_refuse_restart)
-        serve_process(options, sockets, stop, ready, signals)
+        started = partial(_start_alone, ready, stop, options.hang_timeout)
+        with health.replacing(stop.fail):
+            serve_process(options, sockets, stop, started, signals)
         return 0
     finally:
         hasten_exit()
@@ -85,11 +95,38 @@ def _refuse_restart() -> None:
     logger.error("There are no workers to restart: SIGUSR2 needs --workers 2 or more.")
 
 
+def _start_alone(ready: Action, stop: Stop, hang_timeout: float) -> None:
+    """Be ready, on the event loop, and have a thread watch that loop."""
+    ready()
+    if hang_timeout:
+        silence = Silence(hang_timeout / BEATS)
+        beat(silence.end, hang_timeout / BEATS)
+        watch = (silence, stop, hang_timeout)
+        threading.Thread(
+            target=_end_when_silent, args=watch, name="asyncviews-pulse", daemon=True
+        ).start()
+
+
+def _end_when_silent(silence: Silence, stop: Stop, hang_timeout: float) -> None:
+    while not stop.requested:
+        time.sleep(hang_timeout / BEATS)
+        if silence.look() >= hang_timeout and not stop.requested:
+            stop.end_hung(hang_timeout)
+
+
 def _work(options: Options, sockets: Sequence[socket.socket], parent: socket.socket) -> None:
     """Be a worker process: serve until the parent says otherwise or is gone."""
     parent.set_inheritable(False)
     stop = Stop(options.drain_timeout)
-    threading.Thread(target=_obey, args=(parent, stop), daemon=True).start()
+    orders = {
+        RETIRE: stop.retire,
+        DRAIN: stop.set,
+        HURRY: stop.hurry,
+        HUNG: partial(stop.end_hung, options.hang_timeout),
+    }
+    threading.Thread(target=_obey, args=(parent, orders, stop), daemon=True).start()
+    if not faulthandler.is_enabled():
+        faulthandler.enable()  # what cannot obey any more is sent SIGABRT, and says what it does
     # What a terminal sends reaches workers, too, but the parent decides. So may SIGTERM.
     ignored: Signals = dict.fromkeys(STOP_SIGNALS, lambda: None) | _on_restart(lambda: None)
     signals = {**ignored, signal.SIGTERM: stop.set}
@@ -98,7 +135,9 @@ def _work(options: Options, sockets: Sequence[socket.socket], parent: socket.soc
         log_to_stderr()
         if options.certfile:  # it may have changed since the parent looked at it
             check_certificate(options.certfile, options.keyfile or options.certfile)
-        serve_process(options, sockets, stop, partial(_tell, parent, READY), signals)
+        ready = partial(_start_work, parent, stop, options.hang_timeout)
+        with health.replacing(partial(_ask_for_another, parent, stop)):
+            serve_process(options, sockets, stop, ready, signals)
     except Exception as exc:  # noqa: BLE001 - the parent says it
         known = isinstance(exc, ServerError)
         reason = str(exc) if known else "".join(traceback.format_exception(exc))
@@ -108,11 +147,28 @@ def _work(options: Options, sockets: Sequence[socket.socket], parent: socket.soc
         hasten_exit()
 
 
-def _obey(parent: socket.socket, stop: Stop) -> None:
-    actions = {RETIRE: stop.retire, DRAIN: stop.set, HURRY: stop.hurry}
-    with parent.makefile("rb") as orders:
-        for order in orders:
-            actions.get(order, stop.set)()
+def _start_work(parent: socket.socket, stop: Stop, hang_timeout: float) -> None:
+    """Be ready, on the event loop, and have it give signs of life to the parent."""
+    _tell(parent, READY)
+    if hang_timeout:
+        beat(partial(_sign, parent, stop), hang_timeout / BEATS)
+
+
+def _sign(parent: socket.socket, stop: Stop) -> None:
+    line = REPLACE if stop.failure else ALIVE
+    with suppress(OSError):  # the parent is gone, or stopped: the loop must not wait for it
+        parent.send(line, socket.MSG_DONTWAIT)
+
+
+def _ask_for_another(parent: socket.socket, stop: Stop, reason: str) -> None:
+    stop.failure = reason
+    _sign(parent, stop)
+
+
+def _obey(parent: socket.socket, orders: Mapping[bytes, Action], stop: Stop) -> None:
+    with parent.makefile("rb") as lines:
+        for line in lines:
+            orders.get(line, stop.set)()
     if not stop.requested:
         logger.error("The parent of worker %d is gone: it drains and ends, too.", os.getpid())
     stop.set()
@@ -128,6 +184,10 @@ class _Worker:
 
     def __init__(self, options: Options, sockets: Sequence[socket.socket]) -> None:
         self.ready = False
+        self.hung = False
+        self.failed = False
+        self.short_lives = 0
+        self.silence = Silence(options.hang_timeout / BEATS)
         self.settled = asyncio.Event()
         """Set when it is ready, or has ended without ever being so."""
         self.reason = ""
@@ -148,16 +208,20 @@ class _Worker:
         theirs.close()
         self.process: BaseProcess = process
 
-    async def watch(self, on_ready: Action) -> int:
+    async def watch(self, on_ready: Action, on_failure: Action) -> int:
         """Wait until the worker has ended; return its exit code."""
         reader, writer = await asyncio.open_connection(sock=self._ours)
         with suppress(ConnectionError, ValueError):
             async for line in reader:
+                self.silence.end()
                 if line == READY:
                     self.ready = True
                     self.settled.set()
                     on_ready()
-                else:
+                elif line == REPLACE and not self.failed:
+                    self.failed = True
+                    on_failure()
+                elif line not in {ALIVE, REPLACE}:
                     self.reason = json.loads(line)
         writer.close()
         self.process.join(1)
@@ -167,6 +231,24 @@ class _Worker:
         _forget_gauges(cast("int", self.process.pid))
         self.settled.set()
         return cast("int", self.process.exitcode)
+
+    def count_short_lives(self) -> tuple[int, float]:
+        """Return how many workers in turn have lived shortly, if it ends now, and when the next starts.
+
+        That is in seconds.
+        """
+        count = self.short_lives + 1 if time.monotonic() - self.birth < SHORT_LIFE else 0
+        return count, min(0.25 * 2**count, LONGEST_DELAY) if count else 0
+
+    def is_stopped(self) -> bool:
+        """Whether SIGSTOP or a debugger keeps the process from running; False where unknown."""
+        with suppress(OSError):
+            stat = Path(f"/proc/{self.process.pid}/stat").read_bytes()
+            return stat.rpartition(b")")[2].split()[0] in {b"T", b"t"}
+        return False
+
+    def abort(self) -> None:
+        os.kill(cast("int", self.process.pid), signal.SIGABRT)
 
     def tell(self, order: bytes) -> None:
         _tell(self._ours, order)
@@ -196,6 +278,8 @@ class _Supervisor:
         self._missing = options.workers
         self._workers: set[_Worker] = set()
         self._keepers: set[asyncio.Task[int]] = set()
+        self._helpers: set[asyncio.Task[None]] = set()
+        self._replacing = asyncio.Lock()
         self._restart_asked = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -206,7 +290,9 @@ class _Supervisor:
             loop.add_signal_handler(signum, action)
         for _ in range(self._options.workers):
             self._keep(self._start_worker())
-        restarter = loop.create_task(self._restart_when_asked())
+        self._help(self._restart_when_asked())
+        if self._options.hang_timeout:
+            self._help(self._watch_loops())
         ended: list[asyncio.Task[int]] = []
         while self._keepers:
             done, _ = await asyncio.wait(self._keepers, return_when=asyncio.FIRST_COMPLETED)
@@ -214,16 +300,23 @@ class _Supervisor:
             ended += done
             if any(keeper.exception() for keeper in done):
                 self._drain()
-        restarter.cancel()
-        await asyncio.gather(restarter, return_exceptions=True)
+        for helper in self._helpers:
+            helper.cancel()
+        await asyncio.gather(*self._helpers, return_exceptions=True)
         if errors := [error for keeper in ended if (error := keeper.exception())]:
             raise errors[0]
         return int(any(keeper.result() for keeper in ended))
 
-    def _start_worker(self) -> _Worker:
+    def _start_worker(self, *, short_lives: int = 0) -> _Worker:
         worker = _Worker(self._options, self._sockets)
+        worker.short_lives = short_lives
         self._workers.add(worker)
         return worker
+
+    def _help(self, work: Coroutine[None, None, None]) -> None:
+        helper = asyncio.get_running_loop().create_task(work)
+        self._helpers.add(helper)
+        helper.add_done_callback(self._helpers.discard)
 
     def _keep(self, worker: _Worker) -> None:
         keeper = asyncio.get_running_loop().create_task(self._keep_worker(worker))
@@ -232,29 +325,31 @@ class _Supervisor:
     async def _keep_worker(self, worker: _Worker) -> int:
         """Replace a worker whenever it ends, until the stop; return the last one's exit code.
 
-        That of one whose place another has taken is 0, for it has been logged.
+        That of one whose place another has taken, or that had failed before, is 0, for that has been
+        logged.
         """
-        short_lives = 0
         may_fail = False
         while True:
-            code = await worker.watch(self._note_ready)
+            code = await worker.watch(self._note_ready, partial(self._note_failure, worker))
             self._workers.remove(worker)
             end = f"{worker} has ended with {_describe(code)}. {worker.reason}".rstrip()
             if self._stopping.is_set() or not worker.is_replaced:
                 if code:
                     logger.error("%s", end)
-                return code if self._stopping.is_set() else 0
+                return code if self._stopping.is_set() and not worker.failed else 0
             if not worker.ready and not may_fail:
                 raise ServerError(worker.reason or end)
             may_fail = True
-            lived = time.monotonic() - worker.birth
-            short_lives = short_lives + 1 if lived < SHORT_LIFE else 0
-            delay = min(0.25 * 2**short_lives, LONGEST_DELAY) if short_lives else 0
+            lives, delay = worker.count_short_lives()
             logger.error("%s Another is started in %g s.", end, delay)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay)
+            if await self._stops_within(delay):
                 return 0
-            worker = self._start_worker()
+            worker = self._start_worker(short_lives=lives)
+
+    async def _stops_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        return self._stopping.is_set()
 
     def _note_ready(self) -> None:
         self._missing -= 1
@@ -274,22 +369,30 @@ class _Supervisor:
 
     async def _restart(self, began: float) -> bool:
         """Replace each worker by one that is ready, until one fails; tell whether all are new."""
-        while old := self._older_than(began):
-            new = self._start_worker()
-            new.is_replaced = False
-            self._keep(new)
-            await new.settled.wait()
-            if self._stopping.is_set():
-                return False
-            if not new.ready:
+        while not self._stopping.is_set():
+            async with self._replacing:
+                old = self._older_than(began)
+                if old is None:
+                    return True
+                new = await self._replace(old)
+            if not new.ready and not self._stopping.is_set():
                 logger.error("The restart has failed, and the old workers go on. %s", new.reason)
                 return False
+        return False
+
+    async def _replace(self, old: _Worker, *, short_lives: int = 0) -> _Worker:
+        """Start a worker; once it is ready, it takes the place of the old one, which retires."""
+        new = self._start_worker(short_lives=short_lives)
+        new.is_replaced = False
+        self._keep(new)
+        await new.settled.wait()
+        if new.ready and not self._stopping.is_set():
             if old in self._workers:
                 old.is_replaced, new.is_replaced = False, True
                 self._retire(old)
             else:  # it has ended meanwhile, and was replaced
                 self._retire(new)
-        return True
+        return new
 
     def _older_than(self, began: float) -> _Worker | None:
         """Return a worker that is to be restarted."""
@@ -303,6 +406,51 @@ class _Supervisor:
         loop.call_later(RETIREMENT, worker.tell, DRAIN)
         limit = RETIREMENT + self._options.drain_timeout + WORKER_GRACE
         loop.call_later(limit, self._kill, worker)
+
+    # Workers that have failed, or hang
+
+    def _note_failure(self, worker: _Worker) -> None:
+        self._help(self._replace_failed(worker))
+
+    async def _replace_failed(self, old: _Worker) -> None:
+        """Replace a worker that serves, but not as it should, as soon as another one starts."""
+        lives, delay = old.count_short_lives()
+        logger.error("A part of %s has failed. It is replaced in %g s.", old, delay)
+        while not await self._stops_within(delay):
+            async with self._replacing:
+                if old not in self._workers or not old.is_replaced or self._stopping.is_set():
+                    return
+                new = await self._replace(old, short_lives=lives)
+            if new.ready:
+                return
+            delay = min(max(2 * delay, 1.0), LONGEST_DELAY)
+            logger.error("%s goes on, for no other starts. The next try is in %g s.", old, delay)
+
+    async def _watch_loops(self) -> None:
+        """End each worker whose event loop has given no sign of life for too long."""
+        while not await self._stops_within(self._options.hang_timeout / BEATS):
+            for worker in [w for w in self._workers if w.ready and not w.hung]:
+                if worker.silence.look() >= self._options.hang_timeout:
+                    self._end_silent(worker)
+
+    def _end_silent(self, worker: _Worker) -> None:
+        worker.silence.end()
+        if worker.is_stopped():  # somebody wants that
+            return
+        worker.hung = True
+        logger.error(
+            "%s does not answer: its event loop has been held for %g s. It cannot drain, and is ended.",
+            worker,
+            self._options.hang_timeout,
+        )
+        worker.tell(HUNG)
+        asyncio.get_running_loop().call_later(LAST_WORDS, self._abort, worker)
+
+    def _abort(self, worker: _Worker) -> None:
+        """Have a worker that does not obey print what its threads do, and make sure that it ends."""
+        if worker in self._workers:
+            worker.abort()
+            asyncio.get_running_loop().call_later(LAST_WORDS, self._kill, worker)
 
     # The end
 

@@ -18,7 +18,7 @@ from django.urls import path
 
 from asyncviews import AsyncView, BackgroundTaskMixin, diagnosis
 from asyncviews.asgi import lifespan
-from asyncviews.diagnosis import Line, Watchdog, blamed
+from asyncviews.diagnosis import Line, Watchdog, blamed, what_runs
 
 THRESHOLD = 0.1
 LONG = 0.4  # seconds, much longer than the threshold
@@ -318,3 +318,24 @@ SITE = "/usr/lib/python3/dist-packages"
 def test_who_is_blamed(files, expected):
     stack = tuple(Line(file, 1, "f") for file in files)
     assert [line.file for line in blamed(stack)] == expected
+
+
+async def test_another_thread_is_told_what_runs_on_a_loop() -> None:
+    loop, thread = asyncio.get_running_loop(), threading.get_ident()
+    seen = threading.Event()
+    told: list[str] = []
+
+    def ask() -> None:
+        told.append(what_runs(loop, thread))
+        seen.set()
+
+    def hold_the_loop() -> None:
+        threading.Thread(target=ask).start()
+        assert seen.wait(10)
+
+    loop.call_soon(hold_the_loop)
+    await asyncio.sleep(0)
+    await asyncio.to_thread(lambda: None)
+    assert told[0].startswith(f'Something holds it:\n  File "{__file__}", line ')
+    assert "in hold_the_loop" in told[0]
+    assert await asyncio.to_thread(what_runs, loop, 0) == "Nothing runs on it."

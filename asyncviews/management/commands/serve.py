@@ -81,6 +81,7 @@ class Command(BaseCommand):
         return Options(
             application=application,
             drain_timeout=get_settings().drain_timeout,
+            hang_timeout=get_settings().hang_timeout,
             workers=workers,
             certfile=certfile,
             keyfile=keyfile,

@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from asyncviews import resource
+from asyncviews import health, resource
 
 
 def note(line: str) -> None:
@@ -19,6 +19,13 @@ async def journal() -> AsyncIterator[None]:
         yield
     finally:
         note("closed")
+
+
+@resource
+async def claims() -> AsyncIterator[None]:
+    """Work that is to end when this process retires."""
+    with health.on_retire(lambda: note("retires")):
+        yield
 
 
 @resource

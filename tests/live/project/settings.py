@@ -15,6 +15,7 @@ STATIC_URL = "static/"
 STATICFILES_DIRS = [Path(__file__).parent / "static"]
 ASYNCVIEWS = {
     "DRAIN_TIMEOUT": float(os.environ.get("LIVE_DRAIN_TIMEOUT", "3")),
+    "HANG_TIMEOUT": float(os.environ.get("LIVE_HANG_TIMEOUT", "60")),
     "METRICS": os.environ.get("LIVE_METRICS") == "1",
     "RESOURCES": os.environ.get("LIVE_RESOURCES", "project.resources.journal").split(),
 }

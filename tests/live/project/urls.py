@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import AsyncIterator
 
@@ -9,7 +10,15 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
-from asyncviews import AsyncView, BackgroundTaskMixin, Body, Header, Query, ServerSentEvent
+from asyncviews import (
+    AsyncView,
+    BackgroundTaskMixin,
+    Body,
+    Header,
+    Query,
+    ServerSentEvent,
+    health,
+)
 
 from . import resources
 
@@ -40,6 +49,23 @@ class Block(AsyncView):
         resources.note("blocked")
         time.sleep(float(request.GET["seconds"]))  # noqa: ASYNC251 - deliberately
         return HttpResponse("unblocked")
+
+
+class Backtrack(AsyncView):
+    """Hold the interpreter's lock, so that no thread of this process runs."""
+
+    async def get(self, request: HttpRequest) -> HttpResponse:
+        resources.note("blocked")
+        re.match("(a+)+$", "a" * 60 + "b")
+        return HttpResponse("unblocked")
+
+
+class Break(AsyncView):
+    """Have a part of this process fail for good."""
+
+    async def post(self, request: HttpRequest) -> HttpResponse:
+        health.fail("The oven", "its thread is dead.", restart=True)
+        return HttpResponse(str(os.getpid()))
 
 
 class Stream(AsyncView):
@@ -138,6 +164,9 @@ urlpatterns = [
     path("sleep/", Sleep.as_view()),
     path("sync_sleep/", sync_sleep),
     path("block/", Block.as_view()),
+    path("backtrack/", Backtrack.as_view()),
+    path("break/", Break.as_view()),
+    path("ready/", health.readiness),
     path("stream/", Stream.as_view()),
     path("events/", Events.as_view()),
     path("upload/", Upload.as_view()),
