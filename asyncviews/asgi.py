@@ -25,6 +25,7 @@ from asyncviews.diagnosis import watched
 from asyncviews.handler import HTTPHandler, InFlight, Receive, Scope, Send, request_threads
 from asyncviews.resources import load
 from asyncviews.streaming import open_streams
+from asyncviews.text import printable
 
 logger = logging.getLogger("asyncviews.lifespan")
 
@@ -101,10 +102,11 @@ async def _drain(in_flight: InFlight | None) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + get_settings().drain_timeout
     for request in await in_flight.wait(deadline - loop.time()) if in_flight else []:
-        method, _, path = request.partition(" ")
+        method, _, path = printable(request).partition(" ")
         logger.error(
-            "The request %s is cut off: the process is shutting down.",
-            request,
+            "The request %s %s is cut off: the process is shutting down.",
+            method,
+            path,
             extra={"request_method": method, "request_path": path},
         )
     await runner.drain(max(0.0, deadline - loop.time()))
@@ -112,7 +114,7 @@ async def _drain(in_flight: InFlight | None) -> None:
 
 
 class ASGIHandler(HTTPHandler):
-    """Answers ``http`` as Django's `ASGIHandler` does, and ``lifespan``."""
+    """Answers ``http`` as Django's `ASGIHandler` does, and ``lifespan``; refuses ``websocket``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,6 +123,10 @@ class ASGIHandler(HTTPHandler):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+            return
+        if scope["type"] == "websocket":
+            await receive()  # websocket.connect
+            await send({"type": "websocket.close"})  # which servers answer with 403
             return
         key = self._in_flight.add(scope)
         try:

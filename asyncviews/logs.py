@@ -9,6 +9,7 @@ from typing import Any
 
 from asyncviews.background.task import task_in
 from asyncviews.handler import request_in
+from asyncviews.text import printable
 from asyncviews.urlconf import view_path
 
 FIELDS = (
@@ -31,8 +32,8 @@ def context_fields(context: Context) -> Mapping[str, Any]:
         return {}
     match = request.resolver_match
     return {
-        "request_method": request.method,
-        "request_path": request.path,
+        "request_method": printable(request.method or ""),
+        "request_path": printable(request.path),
         "view": view_path(match.func) if match else None,
     }
 

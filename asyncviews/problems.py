@@ -35,6 +35,7 @@ from django.utils.module_loading import import_string
 from django.views import csrf, defaults
 
 from asyncviews.conf import SETTING, get_settings
+from asyncviews.text import printable
 
 T = TypeVar("T")
 
@@ -295,7 +296,9 @@ def djangos_problem(request: HttpRequest, exc: Exception) -> Problem | None:
         return None
     if isinstance(exc, SuspiciousOperation):  # as Django does, for who watches that logger
         logger = logging.getLogger(f"django.security.{type(exc).__name__}")
-        logger.error("%s", exc, extra={"status_code": make.status, "request": request})
+        logger.error(
+            "%s", printable(str(exc)), extra={"status_code": make.status, "request": request}
+        )
     return make()
 
 

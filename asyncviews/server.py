@@ -16,7 +16,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -27,12 +27,14 @@ from typing import Any, cast
 from django.utils.module_loading import import_string
 from hypercorn.asyncio import serve as serve_with_hypercorn
 from hypercorn.config import Config
+from hypercorn.logging import Logger
 from hypercorn.typing import Framework
 from hypercorn.utils import LifespanTimeoutError
 
 from asyncviews import health
 from asyncviews.background import log_unfinished
 from asyncviews.diagnosis import what_runs
+from asyncviews.text import quotable
 
 logger = logging.getLogger("asyncviews.server")
 
@@ -425,6 +427,7 @@ def configure(
 ) -> Config:
     """Return a configuration of Hypercorn, which takes the sockets over."""
     config = Config()
+    config.logger_class = AccessLogger
     config.bind = [f"fd://{sock.detach()}" for sock in sockets]
     config.backlog = BACKLOG
     config.keep_alive_timeout = KEEP_ALIVE_TIMEOUT
@@ -434,6 +437,30 @@ def configure(
     # Ours comes first. On Python 3.11 Hypercorn would cancel requests after 3 seconds.
     config.graceful_timeout = config.shutdown_timeout = 3600.0
     return config
+
+
+class AccessLogger(Logger):
+    """Hypercorn's, whose lines no request can break or forge."""
+
+    def atoms(self, request: Any, response: Any, request_time: float) -> Mapping[str, str]:
+        return _Quotable(super().atoms(request, response, request_time))
+
+
+class _Quotable(Mapping[str, Any]):
+    """A mapping whose strings cannot leave the quotes that a format has around them."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._values[key]
+        return quotable(value) if isinstance(value, str) else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 def load(path: str) -> Application:

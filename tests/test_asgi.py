@@ -64,9 +64,18 @@ async def test_http_is_answered(get):
 
 
 async def test_other_protocols_are_refused_as_by_django():
-    communicator = ApplicationCommunicator(ASGIHandler(), {"type": "websocket"})
-    with pytest.raises(ValueError, match="ASGI/HTTP connections, not websocket"):
+    communicator = ApplicationCommunicator(ASGIHandler(), {"type": "webtransport"})
+    with pytest.raises(ValueError, match="ASGI/HTTP connections, not webtransport"):
         await communicator.receive_output(5)
+
+
+async def test_a_websocket_is_closed_before_it_opens(caplog):
+    """Servers answer the handshake with 403 then."""
+    communicator = ApplicationCommunicator(ASGIHandler(), {"type": "websocket", "path": "/"})
+    await communicator.send_input({"type": "websocket.connect"})
+    assert await communicator.receive_output(5) == {"type": "websocket.close"}
+    await communicator.wait(5)
+    assert caplog.records == []
 
 
 async def test_lifespan_opens_resources_and_closes_them():

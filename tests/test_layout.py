@@ -10,7 +10,7 @@ import asyncviews
 PACKAGE = Path(asyncviews.__file__).parent
 
 LAYERS = """
-conf connections threads annotations thread_usage urlconf health pulse
+conf connections threads annotations thread_usage urlconf health pulse text
 internals streaming telemetry
 problems inline_rules resolving resources validators
 sources inline

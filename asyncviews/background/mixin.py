@@ -17,6 +17,7 @@ from django.views import View
 
 from asyncviews.background.runner import runner
 from asyncviews.background.task import BackgroundTask, qualified_name
+from asyncviews.text import printable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,7 +83,7 @@ class _Batch:
     __slots__ = ("_after", "_origin", "_tasks")
 
     def __init__(self, request: HttpRequest) -> None:
-        self._origin = f"{request.method} {request.path}"
+        self._origin = printable(f"{request.method} {request.path}")
         self._after = _AfterResponse.of(request)
         self._tasks: list[BackgroundTask[Any]] | None = []
         """Those that would be discarded."""

@@ -29,6 +29,7 @@ from hypercorn.logging import Logger
 from asyncviews import server
 from asyncviews.asgi import get_asgi_application
 from asyncviews.conf import SETTING, get_settings
+from asyncviews.text import quotable
 
 with_static = apps.is_installed("django.contrib.staticfiles")
 DjangoCommand = import_string(
@@ -174,8 +175,9 @@ class RequestLogger(Logger):
         self, request: Any, response: Mapping[str, Any] | None, request_time: float
     ) -> None:
         query = b"?" + request["query_string"] if request["query_string"] else b""
-        target = (request["raw_path"] + query).decode("latin-1").encode("unicode_escape").decode()
-        line = f"{request.get('method', 'WEBSOCKET')} {target} HTTP/{request['http_version']}"
+        target = (request["raw_path"] + query).decode("latin-1")
+        method = request.get("method", "WEBSOCKET")
+        line = quotable(f"{method} {target} HTTP/{request['http_version']}")
         extra: dict[str, Any] = {"server_time": f"{datetime.now():%d/%b/%Y %H:%M:%S}"}
         if response is None:
             django_server.info('"%s" connection closed', line, extra=extra)
