@@ -60,6 +60,10 @@ class Settings(BaseModel):
     """Seconds for which the event loop may be held before `manage.py serve` ends the process, and
     with workers starts another. 0 never does."""
 
+    slow_client_timeout: float = Field(default=60.0, ge=0)
+    """Seconds by which a client may be late, with the body of its request or in taking a response,
+    before `manage.py serve` cuts it off; 500 bytes per second are in time. 0 waits for ever."""
+
     watchdog_threshold: float | None = Field(default=None, ge=0)
     """Seconds for which code may hold the event loop before a warning names it. None is 0.1 while
     DEBUG is on, and otherwise off, as 0 is."""

@@ -12,8 +12,8 @@ BEATS = 5
 
 def beat(sign: Callable[[], None], every: float) -> None:
     """Call `sign` on the running event loop, now and every so many seconds, as long as it runs."""
-    sign()
     asyncio.get_running_loop().call_later(every, beat, sign, every)
+    sign()
 
 
 class Silence:

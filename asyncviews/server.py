@@ -26,7 +26,6 @@ from typing import Any, cast
 
 from django.utils.module_loading import import_string
 from hypercorn.asyncio import serve as serve_with_hypercorn
-from hypercorn.config import Config
 from hypercorn.logging import Logger
 from hypercorn.typing import Framework
 from hypercorn.utils import LifespanTimeoutError
@@ -34,6 +33,8 @@ from hypercorn.utils import LifespanTimeoutError
 from asyncviews import health
 from asyncviews.background import log_unfinished
 from asyncviews.diagnosis import what_runs
+from asyncviews.protocols import Config, Sweeper
+from asyncviews.pulse import BEATS, beat
 from asyncviews.text import quotable
 
 logger = logging.getLogger("asyncviews.server")
@@ -65,15 +66,17 @@ class ServerError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How to serve. `application` is a dotted path; timeouts are in seconds, and 0 hangs for ever."""
+    """How to serve. `application` is a dotted path; timeouts are in seconds, and 0 is for ever."""
 
     application: str
     drain_timeout: float
     hang_timeout: float = 0.0
+    slow_client_timeout: float = 0.0
     workers: int = 1
     certfile: str | None = None
     keyfile: str | None = None
     access_log: bool = False
+    h2c: bool = False
 
 
 def run(
@@ -99,6 +102,8 @@ async def _serve(lifespan: Lifespan, config: Config, stop: Stop, signals: Signal
     _handle_signals(signals)
     loop = asyncio.get_running_loop()
     retiring = loop.create_task(_retire(config, stop))
+    if timeout := config.slow_client_timeout:
+        beat(Sweeper(config, timeout), timeout / BEATS)
     server = loop.create_task(
         serve_with_hypercorn(
             cast("Framework", lifespan), config, shutdown_trigger=stop.wait, mode="asgi"
@@ -488,6 +493,8 @@ def serve_process(
     stop.enforce()
     config = configure(sockets, certfile=options.certfile, keyfile=options.keyfile)
     config.accesslog = "-" if options.access_log else None
+    config.cleartext_h2 = options.h2c
+    config.slow_client_timeout = options.slow_client_timeout
     run(load(options.application), config, stop, ready=ready, signals=signals)
 
 

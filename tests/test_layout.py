@@ -14,7 +14,7 @@ conf connections threads annotations thread_usage urlconf health pulse text
 internals streaming telemetry
 problems inline_rules resolving resources validators
 sources inline
-errors handler background
+errors handler background protocols
 parameters
 responses tasks middleware_costs logs
 views durable diagnosis

@@ -15,11 +15,13 @@ from typing import Any
 import httpx
 import pytest
 from django.core.management import CommandError, call_command
-from hypercorn.config import Config, Sockets
+from hypercorn.config import Sockets
 
 from asyncviews import server
 from asyncviews.management.commands.runserver import RequestLogger
+from asyncviews.protocols import Config
 from asyncviews.server import Application, Receive, Scope, Send, ServerError, Stop
+from tests.http2 import Client
 
 
 class Site:
@@ -61,13 +63,14 @@ class Site:
 class Running:
     """An application that is being served in a thread."""
 
-    def __init__(self, application: Application, drain_timeout: float) -> None:
+    def __init__(self, application: Application, drain_timeout: float, *, h2c: bool) -> None:
         listener = server.listen("127.0.0.1:0")
         self.url = server.url(listener, secure=False)
         self.stop = Stop(drain_timeout)
         self.ready = threading.Event()
         self.error: Exception | None = None
         config = server.configure([listener], certfile=None, keyfile=None)
+        config.cleartext_h2 = h2c
         self._thread = threading.Thread(target=self._run, args=(application, config))
         self._thread.start()
 
@@ -94,8 +97,8 @@ Serve = Callable[..., Running]
 def serve() -> Iterator[Serve]:
     running: list[Running] = []
 
-    def start(application: Application, *, drain_timeout: float = 5) -> Running:
-        running.append(Running(application, drain_timeout))
+    def start(application: Application, *, drain_timeout: float = 5, h2c: bool = False) -> Running:
+        running.append(Running(application, drain_timeout, h2c=h2c))
         return running[-1]
 
     yield start
@@ -160,6 +163,22 @@ def test_a_request_that_outlives_the_drain_is_cut(serve: Serve) -> None:
         running.stop.set()
         assert running.wait() is None
         assert client.recv(100).startswith(b"HTTP/1.1 500")
+
+
+def test_a_body_that_comes_after_the_response_is_not_wanted(serve: Serve) -> None:
+    """RFC 9113, section 8.1, has a code for that. Other requests go on."""
+    running = serve(Site(), h2c=True)
+    address = ("127.0.0.1", httpx.URL(running.url).port or 0)
+    with Client(socket.create_connection(address, 5)) as client:
+        number = client.ask("/", "POST", end=False)
+        answer = client.answers[number]
+        client.wait(lambda: answer.ended)
+        for _ in range(3):
+            client.h2.send_data(number, b"x" * 10_000)
+        client.flush()
+        client.wait(lambda: answer.reset is not None)
+        assert answer.reset == 0
+        assert client.get("/").body == b"hello"
 
 
 def test_a_failing_startup_carries_the_reason(serve: Serve) -> None:

@@ -39,6 +39,11 @@ class Command(BaseCommand):
         parser.add_argument("--certfile", help="The TLS certificate (PEM). HTTP/2 comes with it.")
         parser.add_argument("--keyfile", help="The key of the certificate, if in another file.")
         parser.add_argument(
+            "--h2c",
+            action="store_true",
+            help="Speak HTTP/2 without TLS, too: for a proxy, never for the internet.",
+        )
+        parser.add_argument(
             "--access-log", action="store_true", help="Write a line for each request to stdout."
         )
 
@@ -82,8 +87,10 @@ class Command(BaseCommand):
             application=application,
             drain_timeout=get_settings().drain_timeout,
             hang_timeout=get_settings().hang_timeout,
+            slow_client_timeout=get_settings().slow_client_timeout,
             workers=workers,
             certfile=certfile,
             keyfile=keyfile,
             access_log=options["access_log"],
+            h2c=options["h2c"],
         )

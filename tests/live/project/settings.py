@@ -16,6 +16,7 @@ STATICFILES_DIRS = [Path(__file__).parent / "static"]
 ASYNCVIEWS = {
     "DRAIN_TIMEOUT": float(os.environ.get("LIVE_DRAIN_TIMEOUT", "3")),
     "HANG_TIMEOUT": float(os.environ.get("LIVE_HANG_TIMEOUT", "60")),
+    "SLOW_CLIENT_TIMEOUT": float(os.environ.get("LIVE_SLOW_CLIENT_TIMEOUT", "60")),
     "METRICS": os.environ.get("LIVE_METRICS") == "1",
     "RESOURCES": os.environ.get("LIVE_RESOURCES", "project.resources.journal").split(),
 }
