@@ -35,6 +35,9 @@ logger = logging.getLogger("asyncviews.server")
 LEAST_RATE = 500.0
 """Bytes per second that a client has to send, or to take, on average while it is its turn."""
 
+MOST_RESETS = 100
+"""Requests of HTTP/2 that a client may take back on a connection, or half of them if that is more."""
+
 TLS_HANDSHAKE_TIMEOUT = 10.0  # seconds
 
 
@@ -196,14 +199,30 @@ class HTTP1(H11Protocol):
 
 
 class HTTP2(H2Protocol):
-    """HTTP/2, in which a body that is not wanted any more does no harm to other requests."""
+    """HTTP/2 that starts nothing for a request which is reset at once, and bears few of those.
+
+    A body that is not wanted any more does no harm to other requests.
+    """
+
+    _requests = 0
+    _resets = 0
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
+        reset = {event.stream_id for event in events if isinstance(event, h2.events.StreamReset)}
+        self._resets += len(reset)
         for event in events:
+            if isinstance(event, h2.events.RequestReceived):
+                self._requests += 1
+                if event.stream_id in reset:
+                    continue
             if isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
                 await self._stop_body(event)
             else:
                 await super()._handle_events([event])
+        if self._resets > MOST_RESETS and self._resets > self._requests / 2:
+            self.connection.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+            await self._flush()
+            await self.send(Closed())
 
     async def _stop_body(self, event: h2.events.DataReceived) -> None:
         """Tell the client that its request has been answered, see RFC 9113, section 8.1."""
