@@ -18,6 +18,8 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from asyncviews.internals import mark_logged
+
 logger = logging.getLogger("asyncviews.health")
 
 Action = Callable[[], None]
@@ -95,11 +97,10 @@ def is_ready() -> bool:
 async def readiness(request: HttpRequest) -> HttpResponse:
     """Answer 200 if this process is ready, else 503. The log says which part has failed."""
     ready = is_ready()
-    return HttpResponse(
-        "ready\n" if ready else "not ready\n",
-        status=200 if ready else 503,
-        content_type="text/plain",
-    )
+    status, text = (200, "ready\n") if ready else (503, "not ready\n")
+    response = HttpResponse(text, status=status, content_type="text/plain")
+    mark_logged(response)  # a probe asks every few seconds
+    return response
 
 
 # For the lifespan and the server

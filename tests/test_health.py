@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -34,6 +34,15 @@ async def test_a_process_is_ready_while_its_lifespan_lasts() -> None:
     async with lifespan():
         assert await probe() == (200, "ready\n")
     assert await probe() == (503, "not ready\n")
+
+
+async def test_a_process_that_is_not_ready_is_no_error_of_the_project(
+    caplog: pytest.LogCaptureFixture, get: Callable[..., Awaitable[list[dict[str, Any]]]]
+) -> None:
+    """Django logs responses of 500 and more as such, in a thread, and mails them to the admins."""
+    start, _ = await get("/ready")
+    assert start["status"] == 503
+    assert caplog.records == []
 
 
 async def test_a_failed_part_makes_it_not_ready_until_it_works_again(

@@ -10,9 +10,9 @@ import asyncviews
 PACKAGE = Path(asyncviews.__file__).parent
 
 LAYERS = """
-conf connections threads annotations thread_usage urlconf health pulse text
+conf connections threads annotations thread_usage urlconf pulse text
 internals streaming telemetry
-problems inline_rules resolving resources validators
+problems inline_rules resolving resources validators health
 sources inline
 errors handler background protocols
 parameters
