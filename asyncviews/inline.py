@@ -23,6 +23,7 @@ from django.utils.deprecation import MiddlewareMixin
 from asyncviews.inline_rules import INLINE, RULES, THREAD, Rule, dotted_path
 from asyncviews.internals import IS_CHECKED, mark_logged
 from asyncviews.problems import ServiceUnavailable, problem_response
+from asyncviews.text import printable
 from asyncviews.threads import NoThreadAvailable
 
 logger = logging.getLogger("asyncviews.threads")
@@ -166,9 +167,8 @@ async def _respond_to(request: Any, exc: Exception | NoThreadAvailable) -> Any:
 def busy_response(request: HttpRequest, reason: NoThreadAvailable) -> HttpResponse:
     """Return the 503 for a request that has found no thread; for Django that would be a 500."""
     logger.warning(
-        "%s %s is answered with 503. %s",
-        request.method,
-        request.path,
+        "%s is answered with 503. %s",
+        printable(f"{request.method} {request.path}"),
         reason,
         extra={"status_code": 503, "request": request},
     )

@@ -18,10 +18,12 @@ from django.urls import re_path
 from asyncviews import AsyncView, BackgroundTaskMixin, server
 from asyncviews.asgi import ASGIHandler, lifespan
 from asyncviews.diagnosis import what_runs
+from asyncviews.inline import busy_response
 from asyncviews.logs import ContextFilter
 from asyncviews.management.commands.runserver import RequestLogger
 from asyncviews.problems import djangos_problem
 from asyncviews.text import printable, quotable
+from asyncviews.threads import NoThreadAvailable
 from tests.conftest import http_scope, until
 
 pytestmark = pytest.mark.urls(__name__)
@@ -115,6 +117,13 @@ async def test_paths_in_records_of_views_and_tasks(log: StringIO, get: Get) -> N
 def test_messages_of_suspicious_operations(log: StringIO) -> None:
     problem = djangos_problem(HttpRequest(), SuspiciousOperation(f"There is no {FORGED}"))
     assert problem is not None
+    assert_not_forged(log.getvalue())
+
+
+def test_requests_for_which_no_thread_is_free(log: StringIO) -> None:
+    request = HttpRequest()
+    request.method, request.path = "GET", f"/{FORGED}"
+    assert busy_response(request, NoThreadAvailable("All are busy.")).status_code == 503
     assert_not_forged(log.getvalue())
 
 
