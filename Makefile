@@ -7,7 +7,7 @@ DJANGO ?= django
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 
-.PHONY: help demo test check format docs bench clean
+.PHONY: help demo test check format docs bench faults clean
 
 help:
 	@echo "make demo    the demo site on http://127.0.0.1:8000"
@@ -16,6 +16,7 @@ help:
 	@echo "make format  let ruff format and fix"
 	@echo "make docs    the documentation, in docs/_build/html"
 	@echo "make bench   the benchmarks"
+	@echo "make faults  what becomes of tasks when processes are killed, and servers go away"
 	@echo "make clean   remove everything that make made"
 
 comma := ,
@@ -64,6 +65,10 @@ docs: $(VENV)/.docs
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+# ARGS="--fault kill --home sqlite" for a part of it.
+faults: $(VENV)/.dev
+	$(BIN)/python -m tests.faults $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.live.kitchen.processes import Kitchen
+from tests.live.kitchen.processes import Kitchen, delete_queue
 from tests.live.server_process import ServerProcess
 
 Start = Callable[[Kitchen], ServerProcess]
@@ -79,13 +79,6 @@ def opened(home: str, database: str) -> Iterator[Kitchen]:
             kitchen.close()
             if queue:
                 delete_queue(queue)
-
-
-def delete_queue(name: str) -> None:
-    from kombu import Connection
-
-    with Connection("amqp://guest:guest@127.0.0.1:5672//") as connection:
-        connection.default_channel.queue_delete(name)
 
 
 def enqueue(kitchen: Kitchen, count: int, run_after: float = 0) -> float:

@@ -139,6 +139,14 @@ def until(
     return result
 
 
+def workers(server: ServerProcess) -> set[int]:
+    """Return the ids of the worker processes of a ``serve`` command."""
+    pid = server.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    commands = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+    return {child for child, command in commands.items() if b"spawn_main" in command}
+
+
 def is_running(pid: int) -> bool:
     """Whether a process exists and is no zombie."""
     try:

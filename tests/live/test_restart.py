@@ -18,7 +18,7 @@ import pytest
 
 from asyncviews.workers import RETIREMENT
 from tests.live.conftest import StartServer, once_in_ci
-from tests.live.server_process import ProjectServer, is_running, until
+from tests.live.server_process import is_running, until, workers
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
 
@@ -99,14 +99,6 @@ class Crowd:
 def rest(connection: socket.socket) -> bytes:
     """Return what still comes, to the end of the connection."""
     return connection.makefile("rb").read()
-
-
-def workers(server: ProjectServer) -> set[int]:
-    """Return the ids of the processes that the server has started."""
-    pid = server.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    commands = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
-    return {child for child, command in commands.items() if b"spawn_main" in command}
 
 
 def test_a_restart_under_load_fails_no_request(start_server: StartServer) -> None:

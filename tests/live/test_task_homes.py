@@ -19,10 +19,9 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from kombu import Connection
 
 from tests.conftest import missing
-from tests.live.kitchen.processes import AT_ONCE, Kitchen
+from tests.live.kitchen.processes import AT_ONCE, Kitchen, delete_queue
 from tests.live.proxy import Proxy
 from tests.live.server_process import ServerProcess, until
 from tests.tasks.conftest import SERVER, postgresql, sqlite
@@ -267,11 +266,6 @@ def require_port(port: int, name: str) -> None:
         socket.create_connection(("127.0.0.1", port), timeout=3).close()
     except OSError as exc:
         missing(f"no {name} at 127.0.0.1:{port}: {exc}")
-
-
-def delete_queue(name: str) -> None:
-    with Connection("amqp://guest:guest@127.0.0.1:5672//") as connection:
-        connection.default_channel.queue_delete(name)
 
 
 def test_celery_a_killed_worker_loses_nothing(celery):

@@ -80,6 +80,19 @@ class Kitchen:
             assert time.monotonic() < deadline, f"{len(self.lines())}:\n{process.output[-3000:]}"
             time.sleep(0.05)
 
+    @property
+    def output(self) -> str:
+        """What all processes have printed."""
+        return "\n".join(process.output for process in self._processes)
+
     def close(self) -> None:
         for process in self._processes:
             process.close()
+
+
+def delete_queue(name: str) -> None:
+    """Delete a queue of the broker, and what is in it."""
+    from kombu import Connection
+
+    with Connection("amqp://guest:guest@127.0.0.1:5672//") as connection:
+        connection.default_channel.queue_delete(name)
