@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.faults import table
-from tests.faults.cells import CELLS, Cell, measure
+from tests.faults.cells import CELLS, measure
 from tests.faults.promises import broken
 
 
@@ -22,21 +23,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(table.HEAD, flush=True)
     for fault, home in CELLS:
         if slug(fault) in options.fault and slug(home) in options.home:
-            cell = table.total(
-                [run(fault, home, options, number) for number in range(options.runs)]
-            )
-            print(table.row(cell), flush=True)
-            complaints += [f"{fault}, {home}: {what}" for what in broken(cell, options.runs)]
-    print(*complaints, sep="\n", file=sys.stderr)
+            complaints += [f"{fault}, {home}: {what}" for what in strike(fault, home, options)]
+    for complaint in complaints:
+        print(complaint, file=sys.stderr)
     return int(bool(complaints))
 
 
-def run(fault: str, home: str, options: argparse.Namespace, number: int) -> Cell:
-    cell, output = measure(fault, home)
-    if options.logs:
-        path = options.logs / f"{slug(fault)}-{slug(home)}-{number}.log"
-        path.write_text(output)
-    return cell
+def strike(fault: str, home: str, options: argparse.Namespace) -> list[str]:
+    """Measure a cell, and print it; return what was not kept."""
+    log = options.logs and options.logs / f"{slug(fault)}-{slug(home)}.log"
+    try:
+        cell = table.total(
+            [measure(fault, home, tasks=options.tasks, log=log) for _ in range(options.runs)]
+        )
+    except Exception:  # noqa: BLE001 - the other cells are measured all the same
+        return [traceback.format_exc()]
+    print(table.row(cell), flush=True)
+    return list(broken(cell, options.runs))
 
 
 def slug(name: str) -> str:
@@ -49,6 +52,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fault", nargs="+", choices=faults, default=faults)
     parser.add_argument("--home", nargs="+", choices=homes, default=homes)
     parser.add_argument("--runs", type=int, default=1, help="of each; their numbers are added up")
+    parser.add_argument("--tasks", type=int, default=400, help="in each run; a multiple of 40")
     parser.add_argument("--logs", type=Path, help="a directory for what the processes print")
     return parser.parse_args(arguments)
 

@@ -48,13 +48,17 @@ class Cell:
     """What else was promised, and was not kept."""
 
 
-def measure(fault: str, home: str) -> tuple[Cell, str]:
-    """Strike a new site; return what was counted, and the output of its processes."""
-    with TemporaryDirectory() as directory, HOMES[home](Path(directory)) as site:
-        site.start()
-        since = FAULTS[fault](site)
-        settle(site)
-        return count(site, fault, home, since), site.output
+def measure(fault: str, home: str, *, tasks: int, log: Path | None = None) -> Cell:
+    """Strike a new site with that many tasks, and count. Into `log` goes what its processes print."""
+    with TemporaryDirectory() as directory, HOMES[home](Path(directory), tasks) as site:
+        try:
+            site.start()
+            since = FAULTS[fault](site)
+            settle(site)
+            return count(site, fault, home, since)
+        finally:
+            if log is not None:
+                log.write_text(site.output)
 
 
 def settle(site: Site) -> None:

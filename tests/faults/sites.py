@@ -42,15 +42,17 @@ class Accepted(NamedTuple):
 class Site:
     """Two workers of ``serve``, which enqueue tasks and run them."""
 
-    task_seconds = 0.2
+    task_seconds = 0.3
 
-    def __init__(self, kitchen: Kitchen) -> None:
+    def __init__(self, kitchen: Kitchen, count: int) -> None:
         self.kitchen = kitchen
         kitchen.environment |= {
             "DJANGO_SETTINGS_MODULE": "tests.faults.project.settings",
             "KITCHEN_ASYNCVIEWS": json.dumps(ASYNCVIEWS),
             "FAULTS_SECONDS": str(self.task_seconds),
         }
+        self.count = count
+        """How many tasks it is to have; so many that the fault finds some of them waiting."""
         self.accepted: dict[int, Accepted] = {}
         self.refused = 0
         """How many requests to enqueue were not answered with 200."""
@@ -104,10 +106,10 @@ class Site:
         self.poison = first if poison else self.poison
         return True
 
-    def fill(self, count: int) -> None:
-        """Enqueue many tasks, by many requests."""
-        for _ in range(count // 10):
-            assert self.enqueue(10), self.output
+    def fill(self, count: int, *, requests: int) -> None:
+        """Enqueue many tasks, by so many requests, so that each process gets some."""
+        for _ in range(requests):
+            assert self.enqueue(count // requests), self.output
 
     def steps(self) -> list[journal.Step]:
         return journal.read(self.kitchen.ledger)
@@ -180,10 +182,10 @@ class PostgreSQLSite(Site):
 class CelerySite(Site):
     """Two workers of ``serve``, which enqueue tasks, and two of Celery, which run them."""
 
-    task_seconds = 0.02
+    task_seconds = 0.05
 
-    def __init__(self, kitchen: Kitchen, proxy: Proxy) -> None:
-        super().__init__(kitchen)
+    def __init__(self, kitchen: Kitchen, count: int, proxy: Proxy) -> None:
+        super().__init__(kitchen, count)
         self._proxy = proxy
         self._cooks: list[ServerProcess] = []
 
@@ -222,46 +224,46 @@ class CelerySite(Site):
 
 
 @contextmanager
-def in_memory(directory: Path) -> Iterator[Site]:
+def in_memory(directory: Path, count: int) -> Iterator[Site]:
     with closing(Kitchen(directory, sqlite(directory), "memory")) as kitchen:
-        yield MemorySite(kitchen)
+        yield MemorySite(kitchen, count)
 
 
 @contextmanager
-def on_sqlite(directory: Path) -> Iterator[Site]:
+def on_sqlite(directory: Path, count: int) -> Iterator[Site]:
     database = sqlite(directory)
     database["OPTIONS"]["timeout"] = 1  # seconds until a lock is an error
     with closing(Kitchen(directory, database, "durable")) as kitchen:
         kitchen.migrate()
-        yield SQLiteSite(kitchen)
+        yield SQLiteSite(kitchen, count)
 
 
 @contextmanager
-def on_postgresql(directory: Path) -> Iterator[Site]:
+def on_postgresql(directory: Path, count: int) -> Iterator[Site]:
     name = f"asyncviews_faults_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(**SERVER, autocommit=True, connect_timeout=3) as admin:
         admin.execute(f"CREATE DATABASE {name}")
         try:
             with closing(Kitchen(directory, postgresql(name), "durable")) as kitchen:
                 kitchen.migrate()
-                yield PostgreSQLSite(kitchen)
+                yield PostgreSQLSite(kitchen, count)
         finally:
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextmanager
-def with_celery(directory: Path) -> Iterator[Site]:
+def with_celery(directory: Path, count: int) -> Iterator[Site]:
     with closing(Proxy(5672)) as proxy:
         kitchen = Kitchen(directory, sqlite(directory), "celery")
         queue = kitchen.use_broker(proxy.port)
         try:
-            yield CelerySite(kitchen, proxy)
+            yield CelerySite(kitchen, count, proxy)
         finally:
             kitchen.close()
             delete_queue(queue)
 
 
-HOMES: dict[str, Callable[[Path], AbstractContextManager[Site]]] = {
+HOMES: dict[str, Callable[[Path, int], AbstractContextManager[Site]]] = {
     "memory": in_memory,
     "SQLite": on_sqlite,
     "PostgreSQL": on_postgresql,

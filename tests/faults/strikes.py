@@ -10,14 +10,13 @@ from collections.abc import Callable
 from tests.faults.sites import Site
 from tests.live.server_process import until
 
-COUNT = 400
 LONG = 4.5  # seconds: one and a half times LEASE
 
 
-def fill(site: Site, count: int = COUNT) -> None:
-    """Enqueue many tasks, and wait until a quarter of them has ended."""
-    site.fill(count)
-    until(lambda: len(site.ended()) >= count / 4, site.server)
+def fill(site: Site) -> None:
+    """Enqueue all tasks, and wait until a quarter of them has ended."""
+    site.fill(site.count, requests=8)
+    until(lambda: len(site.ended()) >= site.count / 4, site.server)
 
 
 def kill(site: Site) -> float:
@@ -60,10 +59,10 @@ def outage(site: Site) -> float:
 
 
 def poison(site: Site) -> float:
-    """Have a task end its process, among 200 others."""
-    site.fill(50)
+    """Have a task end its process, with half as many healthy ones around it as elsewhere."""
+    site.fill(site.count // 8, requests=5)
     assert site.enqueue(poison=True), site.output
-    site.fill(150)
+    site.fill(site.count * 3 // 8, requests=15)
     steps = until(lambda: [s for s in site.steps() if s.number == site.poison], site.server)
     return steps[0].at
 
