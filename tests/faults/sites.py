@@ -26,6 +26,7 @@ from tests.live.server_process import ServerProcess, is_running, until, workers
 from tests.tasks.conftest import SERVER, postgresql, sqlite
 
 ASYNCVIEWS = {"MAX_RUNNING": AT_ONCE, "MAX_WAITING": 5000, "DRAIN_TIMEOUT": 1}
+BUSY = 5  # tasks at once
 CELERY_PROCESSES = 2  # of each of the two workers
 ERROR = re.compile(r"^(?:ERROR|CRITICAL) |: (?:ERROR|CRITICAL)/")  # Celery has a format of its own
 CUT_OFF = re.compile(r"\(\w+, with (\d+)\) .*shutting down")
@@ -78,12 +79,19 @@ class Site:
         until(lambda: not any(map(is_running, old)), self.server, seconds=40)
 
     def choose_victim(self) -> Callable[[signal.Signals], None]:
-        """Return what sends a signal to a process that runs tasks, the busiest."""
-        living = workers(self.server)
-        busy = Counter(step.pid for step in self.steps() if step.pid in living)
-        victim = busy.most_common(1)[0][0]
+        """Return what sends a signal to a process in the middle of several tasks."""
+        victim = until(self._busy_process, self.server)
         self.victims.add(victim)
         return lambda signum: os.kill(victim, signum)
+
+    def _busy_process(self) -> int | None:
+        living = workers(self.server)
+        running: Counter[int] = Counter()
+        for step in self.steps():
+            if step.pid in living:
+                running[step.pid] += {"begin": 1, "end": -1}.get(step.kind, 0)
+        busiest = max(running, key=running.__getitem__)
+        return busiest if running[busiest] >= BUSY else None
 
     def outage(self) -> AbstractContextManager[None]:
         """For the length of the block, take away what stores the tasks."""
