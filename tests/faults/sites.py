@@ -29,7 +29,7 @@ ASYNCVIEWS = {"MAX_RUNNING": AT_ONCE, "MAX_WAITING": 5000, "DRAIN_TIMEOUT": 1}
 BUSY = 5  # tasks at once
 CELERY_PROCESSES = 2  # of each of the two workers
 ERROR = re.compile(r"^(?:ERROR|CRITICAL) |: (?:ERROR|CRITICAL)/")  # Celery has a format of its own
-CUT_OFF = re.compile(r"\(\w+, with (\d+)\) .*shutting down")
+CUT_OFF = re.compile(r"\bwith (\d+)\) .*shutting down")
 FINISHED = {"SUCCESSFUL", "FAILED"}
 
 
