@@ -1,20 +1,23 @@
-"""The table of faults: how it is counted, and what is promised."""
+"""The table of faults: how it is counted, what it promises, and that the documentation has it."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.faults import table
-from tests.faults.cells import Cell, count
+from tests.faults.cells import CELLS, Cell, count
 from tests.faults.promises import broken
 from tests.faults.sites import Accepted, MemorySite
 from tests.live.kitchen.processes import Kitchen
 
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "faults.md"
 KEPT = Cell("kill -9", "SQLite", 400, 400, 0, 0, 21, 0, 0, 2.5, 1)
 
 
@@ -68,3 +71,13 @@ def test_counting(tmp_path):
     cell = count(site, "kill -9", "memory", since=10.0)
     assert cell == Cell("kill -9", "memory", 5, 2, 3, 2, 1, 1, 0, 2.0, 0)
     assert cell.notes == ("2 tasks have not finished: [1, 3]",)
+
+
+def test_the_documented_table_has_each_fault_and_home_and_keeps_what_is_promised():
+    page = PAGE.read_text()
+    cells = list(table.parse(page))
+    assert [(cell.fault, cell.home) for cell in cells] == CELLS
+    runs = re.search(r"--runs (\d+)", page)
+    assert runs
+    for cell in cells:
+        assert list(broken(cell, int(runs[1]))) == []
