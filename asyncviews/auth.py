@@ -6,7 +6,9 @@ get what Django answers, a redirect to the login page or the 403 page.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from operator import call
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -16,8 +18,9 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.views import View
 
-from asyncviews.hooks import check_hooks
+from asyncviews.hooks import check_hooks, decide
 from asyncviews.internals import fetch_user, share_user
+from asyncviews.permissions import has_permissions
 from asyncviews.problems import Forbidden, Unauthorized, prefers_html
 
 
@@ -83,7 +86,9 @@ class LoginRequiredMixin(AccessMixin):
     """Answers only who is logged in."""
 
     async def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if not (await fetch_user(request)).is_authenticated:
+        user = await fetch_user(request)
+        asked = f"{type(user).__qualname__}.is_authenticated"
+        if not await decide(user.is_authenticated, asked):
             return await self._refuse()
         return await super().handle(request, *args, **kwargs)  # type: ignore[misc, no-any-return]
 
@@ -100,22 +105,25 @@ class PermissionRequiredMixin(AccessMixin):
     async def has_permission(self) -> bool:
         """Whether the user has the permissions: the hook to extend."""
         user = await fetch_user(self.request)
-        permissions = self.get_permission_required()
-        if hasattr(user, "ahas_perms"):
-            return bool(await user.ahas_perms(permissions))
-        return bool(await sync_to_async(user.has_perms)(permissions))
+        permissions: Any = self.get_permission_required()
+        if inspect.isawaitable(permissions):
+            permissions = await permissions
+        return await has_permissions(user, permissions)
 
     async def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if not await self.has_permission():
+        if not await decide(self.has_permission(), f"{type(self).__qualname__}.has_permission()"):
             return await self._refuse()
         return await super().handle(request, *args, **kwargs)  # type: ignore[misc, no-any-return]
 
 
 class UserPassesTestMixin(AccessMixin):
-    """Answers only if `test_func()` says so."""
+    """Answers only if `test_func()` returns True, or an awaitable whose result is True."""
 
-    def test_func(self) -> bool | Coroutine[Any, Any, bool | None] | None:
-        """Whether the request is answered: `async def`, or `def`, called on its thread."""
+    def test_func(self) -> bool | Awaitable[bool | None] | None:
+        """Whether the request is answered: `async def`, or `def`, called on its thread.
+
+        Whatever is neither a boolean nor None, or awaitable, is an error and answers nobody.
+        """
         raise NotImplementedError(
             f"{type(self).__name__} is missing the implementation of the test_func() method."
         )
@@ -126,7 +134,8 @@ class UserPassesTestMixin(AccessMixin):
 
     async def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         test = self.get_test_func()
-        if not await (test() if iscoroutinefunction(test) else sync_to_async(test)()):
+        answer = test() if iscoroutinefunction(test) else await sync_to_async(call)(test)
+        if not await decide(answer, f"{type(self).__qualname__}.test_func()"):
             return await self._refuse()
         share_user(request)
         return await super().handle(request, *args, **kwargs)  # type: ignore[misc, no-any-return]

@@ -2,18 +2,63 @@
 
 Code that comes from Django's synchronous views would otherwise fail at the first request, or be
 skipped without a word: nobody awaits what a coroutine function returns where a plain one is called.
+
+Not every function shows that it returns a coroutine. A coroutine is true, so the answer of a hook
+that decides something is looked at, too.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
-from types import FunctionType
+from types import CoroutineType, FunctionType
+from typing import Any
 
 from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import ImproperlyConfigured
 from django.views import View
 
 _OF_EITHER_KIND = ("test_func",)
+
+
+async def decide(answer: Any, asked: str) -> bool:
+    """Return the answer of `asked`, the name of what was called; await it while it is awaitable.
+
+    Raises:
+        TypeError: it is neither True nor False.
+    """
+    while inspect.isawaitable(answer):
+        answer = await answer
+    return decided(answer, asked)
+
+
+def decided(answer: Any, asked: str) -> bool:
+    """Return the answer of `asked`, the name of what was called. None is a no.
+
+    Raises:
+        TypeError: it is neither True nor False. Objects are true, coroutines among them, and would
+            decide whatever they stand for.
+    """
+    if isinstance(answer, bool) or answer is None:
+        return bool(answer)
+    if isinstance(answer, CoroutineType):
+        answer.close()  # or there would be a warning that nobody awaits it
+        hint = "make it a plain `def`, since it is called, not awaited"
+    else:
+        hint = "return `bool(...)` of what decides"
+    kind = type(answer).__qualname__
+    raise TypeError(f"{asked} must be True or False, not of type {kind}: {hint}.")
+
+
+def require_decided(view: object, *names: str) -> None:
+    """Look at the answers of hooks that Django's code calls later, as far as `view` has them.
+
+    Raises:
+        TypeError: one of them is neither True nor False.
+    """
+    for name in names:
+        if hook := getattr(view, name, None):
+            decided(hook(), f"{type(view).__qualname__}.{name}()")
 
 
 def check_hooks(cls: type) -> None:

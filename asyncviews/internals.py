@@ -18,8 +18,15 @@ from types import FrameType
 from typing import Any, cast
 
 import django
-from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, _restore_context
+from asgiref.sync import (
+    AsyncToSync,
+    SyncToAsync,
+    ThreadSensitiveContext,
+    _restore_context,
+    sync_to_async,
+)
 from django.conf import settings
+from django.contrib import auth
 from django.core.cache import BaseCache, close_caches
 from django.core.exceptions import SynchronousOnlyOperation
 from django.core.handlers.asgi import ASGIRequest
@@ -30,9 +37,11 @@ from django.dispatch import Signal, receiver
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import set_urlconf
-from django.utils.functional import SimpleLazyObject
+from django.utils.functional import SimpleLazyObject, empty
 from django.utils.module_loading import import_string
 from pydantic_core import CoreSchema, SchemaValidator
+
+from asyncviews.overrides import overridden
 
 CHECKED = frozenset({(5, 2), (6, 0), (6, 1)})
 """The versions of Django in which all this was read; of asgiref, 3.13."""
@@ -256,17 +265,38 @@ def _forget(*, setting: str, **kwargs: Any) -> None:
 
 
 async def fetch_user(request: Any) -> Any:
-    """Return who sends `request`; ``request.user`` then knows it, too.
+    """Return who sends `request`: whom ``request.user`` is or stands for, which then knows it, too.
 
-    A user that was assigned, as tests and other middleware do, is taken as it is.
+    Django's own is fetched without a thread, unless a backend overrides only the synchronous half
+    of how a user is got.
     """
     user = request.user
-    if not (isinstance(user, SimpleLazyObject) and hasattr(request, "auser")):
+    if not isinstance(user, SimpleLazyObject):
         return user
     share_user(request)
-    user = await request.auser()
+    if hasattr(request, "auser") and _is_djangos(user) and not _gets_users_in_thread():
+        user = await request.auser()
+    elif vars(user)["_wrapped"] is empty:
+        user = await sync_to_async(_evaluated)(user)
+    else:
+        user = _evaluated(user)
     share_user(request)
     return user
+
+
+def _is_djangos(user: Any) -> bool:
+    """Whether `AuthenticationMiddleware` has made it; what else is lazy need not be ``auser()``."""
+    function = vars(user)["_setupfunc"]
+    return getattr(function, "__module__", None) == "django.contrib.auth.middleware"
+
+
+def _gets_users_in_thread() -> bool:
+    return any(overridden(backend, ("get_user",)).sync for backend in auth.get_backends())
+
+
+def _evaluated(user: Any) -> Any:
+    bool(user)
+    return vars(user)["_wrapped"]
 
 
 def share_user(request: Any) -> None:

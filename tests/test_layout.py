@@ -10,7 +10,7 @@ import asyncviews
 PACKAGE = Path(asyncviews.__file__).parent
 
 LAYERS = """
-conf connections threads annotations thread_usage urlconf pulse text
+conf connections threads annotations thread_usage urlconf overrides pulse text
 internals streaming telemetry
 problems inline_rules resolving resources validators health
 sources inline
@@ -19,6 +19,7 @@ parameters
 responses tasks middleware_costs logs
 views durable diagnosis
 rendering hooks transactions
+permissions
 generic auth dashboard
 openapi checks_urls checks_unions
 asgi

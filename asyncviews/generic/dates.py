@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import date
 from typing import Any, TypeAlias
 
@@ -26,6 +25,7 @@ from asyncviews.generic.bases import (
 )
 from asyncviews.generic.detail import AsyncDetailView
 from asyncviews.generic.list import AsyncMultipleObjectMixin
+from asyncviews.hooks import require_decided
 from asyncviews.views import AsyncView
 
 DatedItems: TypeAlias = "tuple[QuerySet[M, date] | None, QuerySet[M], dict[str, Any]]"
@@ -42,8 +42,12 @@ class AsyncDateListView(
 
     async def get_dated_items(self) -> DatedItems[M]:
         """Return the list of dates, the objects, and what else goes into the context."""
-        get: Callable[[], DatedItems[M]] = super().get_dated_items  # type: ignore[misc]
-        return await sync_to_async(get)()
+        return await sync_to_async(self._query_dated_items)()
+
+    def _query_dated_items(self) -> DatedItems[M]:
+        require_decided(self, "get_allow_empty", "get_allow_future", "get_make_object_list")
+        items: DatedItems[M] = super().get_dated_items()  # type: ignore[misc]
+        return items
 
     async def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         self.date_list, self.object_list, extra_context = await self.get_dated_items()

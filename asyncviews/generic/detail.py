@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
@@ -13,6 +12,7 @@ from django.views.generic.detail import SingleObjectTemplateResponseMixin
 
 from asyncviews.generic.base import AsyncContextMixin, AsyncTemplateResponseMixin
 from asyncviews.generic.bases import M, SingleObjectMixin
+from asyncviews.hooks import require_decided
 from asyncviews.views import AsyncView
 
 
@@ -25,8 +25,12 @@ class AsyncSingleObjectMixin(AsyncContextMixin, SingleObjectMixin[M]):
         Raises:
             Http404: there is none.
         """
-        get: Callable[..., M] = super().get_object  # type: ignore[misc]
-        return await sync_to_async(get)(queryset)
+        return await sync_to_async(self._query_object)(queryset)
+
+    def _query_object(self, queryset: QuerySet[M] | None) -> M:
+        require_decided(self, "get_allow_future")  # of those that are found by date
+        found: M = super().get_object(queryset)  # type: ignore[misc]
+        return found
 
 
 class AsyncDetailView(

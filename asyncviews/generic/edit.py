@@ -27,6 +27,7 @@ from asyncviews.generic.bases import (
     ModelFormT,
 )
 from asyncviews.generic.detail import AsyncSingleObjectMixin
+from asyncviews.hooks import decide
 from asyncviews.views import AsyncView
 
 
@@ -46,7 +47,8 @@ class AsyncFormMixin(AsyncContextMixin, FormMixin[FormT]):
     async def process_form(self) -> HttpResponse:
         """Answer with `form_valid()` or `form_invalid()`, as the form that was sent is."""
         form = await self.get_form()
-        is_valid = await sync_to_async(form.is_valid)()
+        answer = await sync_to_async(form.is_valid)()
+        is_valid = await decide(answer, f"{type(form).__qualname__}.is_valid()")
         return await (self.form_valid(form) if is_valid else self.form_invalid(form))
 
     async def form_valid(self, form: FormT) -> HttpResponse:

@@ -16,6 +16,7 @@ from django.views.generic.list import MultipleObjectTemplateResponseMixin
 
 from asyncviews.generic.base import AsyncContextMixin, AsyncTemplateResponseMixin
 from asyncviews.generic.bases import M, MultipleObjectMixin
+from asyncviews.hooks import decided
 from asyncviews.views import AsyncView
 
 if TYPE_CHECKING or django.VERSION >= (6, 0):
@@ -82,7 +83,10 @@ class AsyncListView(
 
     def _get_object_list(self) -> QuerySet[M]:
         object_list = self.get_queryset()
-        if not self.get_allow_empty() and self._is_empty(object_list):
+        allow_empty = decided(
+            self.get_allow_empty(), f"{type(self).__qualname__}.get_allow_empty()"
+        )
+        if not allow_empty and self._is_empty(object_list):
             message = _("Empty list and “%(class_name)s.allow_empty” is False.")
             raise Http404(message % {"class_name": type(self).__name__})
         return object_list

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from django.contrib.auth import mixins
+from django.contrib.auth import middleware, mixins
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser, Permission, User
+from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory
@@ -218,19 +220,16 @@ def test_a_user_that_an_asynchronous_test_has_fetched_is_known_as_well(visit):
 @pytest.mark.parametrize(
     ("attributes", "username"), [({}, "late"), ({"_cached_user": User(username="early")}, "early")]
 )
-async def test_the_two_caches_of_django_are_one(attributes, username):
+async def test_the_two_caches_of_django_are_one(monkeypatch, attributes, username):
     """LoginRequiredMiddleware fills one, and `request.auser()` would ask again for the other."""
-    from functools import partial
-
-    from django.contrib.auth import middleware
 
     async def late(request):
         return vars(request).setdefault("_acached_user", User(username="late"))
 
     request = AsyncRequestFactory().get("/")
-    vars(request).update(attributes)
-    request.user = SimpleLazyObject(lambda: middleware.get_user(request))
-    request.auser = partial(late, request)
+    vars(request).update(attributes, session=SessionStore())
+    monkeypatch.setattr(middleware, "auser", late)
+    middleware.AuthenticationMiddleware(lambda request: HttpResponse()).process_request(request)
     assert (await LoginView.as_view()(request)).text == f"hello {username}"
     assert request.user.username == username
 
@@ -332,3 +331,55 @@ def test_under_wsgi_too(database, settings):
 
     settings.ROOT_URLCONF = urls(LoginView, "")
     assert Client().get("/").status_code == 302
+
+
+class Banning(ModelBackend):
+    """A backend as Django's documentation has them: synchronous."""
+
+    def get_user(self, user_id):
+        user = super().get_user(user_id)
+        return None if user and user.username == "guest" else user
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_a_backend_that_knows_no_such_user_any_more(compare, settings, user):
+    """`request.auser()` does not ask it."""
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.Banning"]
+    [answer] = compare(pages("LoginRequiredMixin"), get(), user=user)
+    assert answer.status == (200 if user == "cook" else 302)
+
+
+def lazy_guest(get_response):
+    """Middleware that says who it is, as that for tokens does; `request.auser()` says otherwise."""
+
+    def middleware(request):
+        request.user = SimpleLazyObject(lambda: User.objects.get(username="guest"))
+        return get_response(request)
+
+    return middleware
+
+
+@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize(
+    ("mixin", "attributes", "status"),
+    [
+        ("LoginRequiredMixin", {}, 200),
+        ("PermissionRequiredMixin", {"permission_required": "generic.add_article"}, 403),
+    ],
+)
+def test_a_lazy_user_of_other_middleware_counts(compare, settings, user, mixin, attributes, status):
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.lazy_guest"]
+
+    class SyncHello(View):
+        def get(self, request):
+            return HttpResponse("hello")
+
+    class AsyncHello(AsyncView):
+        async def get(self, request: HttpRequest) -> HttpResponse:
+            return HttpResponse("hello")
+
+    djangos = type("Page", (getattr(mixins, mixin), SyncHello), {})
+    ours = type("Page", (globals()[mixin], AsyncHello), {})
+    views = twins(djangos, ours, raise_exception=True, **attributes)
+    [answer] = compare(views, get(), user=user)
+    assert answer.status == status
