@@ -115,7 +115,7 @@ async def look(lag: float, *, may_change: bool) -> Parts:
 
     Args:
         lag: seconds by which the event loop was late.
-        may_change: whether the reader may cancel and retry stored tasks.
+        may_change: whether the reader may cancel and retry tasks.
     """
     ended = runner.history()[::-1]
     live = runner.unfinished()
@@ -131,7 +131,11 @@ async def look(lag: float, *, may_change: bool) -> Parts:
     def section(
         title: str, empty: str, infos: Iterable[TaskInfo], rows: tuple[Row, ...], *, newest: bool
     ) -> Section:
-        here = [from_memory(info) for info in infos if info.id not in stored.known]
+        here = [
+            from_memory(info, may_change=may_change)
+            for info in infos
+            if info.id not in stored.known
+        ]
         merged = sorted([*here, *rows], key=lambda row: row.moment, reverse=newest)
         return Section(title=title, empty=empty, rows=tuple(merged[:SHOWN]))
 
@@ -185,7 +189,7 @@ def _has_failed(info: TaskInfo) -> bool:
     return info.state in FAILURES
 
 
-def from_memory(info: TaskInfo) -> Row:
+def from_memory(info: TaskInfo, *, may_change: bool) -> Row:
     moment = info.ended or info.started or info.created
     progress = info.progress if info.ended is None else None
     return Row(
@@ -204,7 +208,7 @@ def from_memory(info: TaskInfo) -> Row:
         message=progress.message if progress else "",
         error=info.error or "",
         traceback=info.traceback or "",
-        can_cancel=info.ended is None,
+        can_cancel=may_change and info.ended is None,
         can_retry=False,
     )
 

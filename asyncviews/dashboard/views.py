@@ -16,9 +16,9 @@ from django.utils.cache import add_never_cache_headers
 from pydantic import BaseModel
 
 from asyncviews.background import runner
-from asyncviews.dashboard.access import CHANGE_STORED, StaffOnly, home, user_of
+from asyncviews.dashboard.access import StaffOnly, home, may_change, require_change
 from asyncviews.dashboard.overview import Parts, look
-from asyncviews.problems import Forbidden, NotFound
+from asyncviews.problems import NotFound
 from asyncviews.streaming import ServerSentEvent
 from asyncviews.views import AsyncView
 
@@ -79,7 +79,7 @@ def rendered(parts: Parts) -> list[Part]:
 
 class CancelTask(StaffOnly, AsyncView):
     async def post(self, request: HttpRequest, task_id: str) -> HttpResponse:
-        await require_permission(request, task_id)
+        await require_change(request)
         cancelled = await sync_to_async(cancel_stored)(task_id) if durable() else False
         if not cancelled:
             task = runner.task(task_id)
@@ -93,7 +93,7 @@ class CancelTask(StaffOnly, AsyncView):
 
 class RetryTask(StaffOnly, AsyncView):
     async def post(self, request: HttpRequest, task_id: str) -> HttpResponse:
-        await require_permission(request, task_id)
+        await require_change(request)
         if not (durable() and await sync_to_async(retry_stored)(task_id)):
             raise NotFound(
                 f"There is no stored task {task_id} that has failed. What ran in memory cannot be "
@@ -105,30 +105,6 @@ class RetryTask(StaffOnly, AsyncView):
 def durable() -> bool:
     """Return whether the project stores tasks in its database."""
     return apps.is_installed("asyncviews.durable")
-
-
-async def may_change(request: HttpRequest) -> bool:
-    """Return whether the request's user may cancel and retry stored tasks."""
-    if not durable():
-        return False
-    user = await user_of(request)
-    return bool(await user.ahas_perm(CHANGE_STORED))
-
-
-async def require_permission(request: HttpRequest, task_id: str) -> None:
-    """Refuse to change a stored task for who may not.
-
-    Raises:
-        Forbidden: as in the admin, its permission is needed.
-    """
-    if durable() and not await may_change(request) and await sync_to_async(is_stored)(task_id):
-        raise Forbidden(f"To change a stored task, you need the permission {CHANGE_STORED}.")
-
-
-def is_stored(task_id: str) -> bool:
-    from asyncviews.durable import store
-
-    return store.tasks().filter(id=task_id).exists()
 
 
 def cancel_stored(task_id: str) -> bool:

@@ -1,4 +1,8 @@
-"""Durable tasks in the admin: to look at, to retry, to cancel."""
+"""Durable tasks in the admin: to look at, to retry, to cancel.
+
+Arguments and results are shown without secrets, so nothing may be asked about them either: by
+filters, one letter after the other can be guessed.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from django.utils.translation import ngettext
 
 from asyncviews.durable import store, worker
 from asyncviews.durable.models import StoredTask
-from asyncviews.durable.results import shown_arguments
+from asyncviews.durable.results import shown_arguments, shown_result
 
 
 @admin.register(StoredTask)
@@ -29,16 +33,32 @@ class StoredTaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for
     fields = (
         "id", "task_path", "arguments", "backend", "queue_name", "priority", "run_after", "status",
         "enqueued_at", "started_at", "last_attempted_at", "finished_at", "interruptions",
-        "cancel_requested", "leased_by", "worker_ids", "return_value", "tracebacks",
+        "cancel_requested", "leased_by", "worker_ids", "result", "tracebacks",
     )  # fmt: skip
     readonly_fields = fields
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Whether a URL may filter by `lookup`: only by what there is a filter for."""
+        field = lookup.partition("__")[0]
+        if field in {each.name for each in self.opts.get_fields()}:
+            return field in self._filtered(request)
+        return super().lookup_allowed(lookup, value, request)
+
+    def _filtered(self, request: HttpRequest) -> set[object]:
+        filters = self.get_list_filter(request)
+        names = {each[0] if isinstance(each, tuple) else each for each in filters}
+        return {*names, self.date_hierarchy}
+
     @admin.display(description=_("arguments"))
     def arguments(self, stored: StoredTask) -> str:
         return shown_arguments(stored)
+
+    @admin.display(description=_("return value"))
+    def result(self, stored: StoredTask) -> str:
+        return shown_result(stored)
 
     @admin.display(description=_("errors"))
     def tracebacks(self, stored: StoredTask) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from django.utils.module_loading import import_string
@@ -69,3 +70,14 @@ def import_task(path: str) -> Task[..., Any]:
     if not isinstance(task, Task):
         raise ImportError(f"{path} is not a task.")  # noqa: TRY004 - as if it were gone
     return task
+
+
+def shown_result(stored: StoredTask) -> str:
+    """Return what a task returned as a reader may see it: not if any of its arguments are secret."""
+    try:
+        function = import_task(stored.task_path).func
+    except Exception:  # noqa: BLE001 - the project does not know it any more
+        return MASK
+    return (
+        MASK if policy_of(function).secrets else json.dumps(stored.return_value, ensure_ascii=False)
+    )

@@ -7,6 +7,7 @@ import json
 import time
 
 import pytest
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser, Permission, User
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError
@@ -53,12 +54,20 @@ async def logged_in(**attributes: bool) -> AsyncClient:
 
 @pytest.fixture
 async def staff(site_database) -> AsyncClient:
-    return await logged_in(is_staff=True)
+    """Who may look, and change nothing."""
+    client = await logged_in(is_staff=True)
+    await permit("view_storedtask")
+    return client
 
 
 @pytest.fixture
 async def boss(site_database) -> AsyncClient:
     return await logged_in(is_staff=True, is_superuser=True)
+
+
+async def permit(codename: str) -> None:
+    user = await User.objects.aget()
+    await user.user_permissions.aadd(await Permission.objects.aget(codename=codename))
 
 
 async def shown(client: AsyncClient) -> str:
@@ -119,26 +128,71 @@ async def test_without_a_user_the_project_is_told_what_to_add():
 
 async def test_whoever_is_inactive_is_not_staff():
     request = AsyncRequestFactory().get(HOME)
-    user = User(is_staff=True, is_active=False)
-
-    async def auser() -> User:
-        return user
-
-    request.auser = auser
+    request.user = User(is_staff=True, is_active=False, is_superuser=True)
     assert (await views.Dashboard.as_view()(request)).status_code == 403
-    user = AnonymousUser()
+    request.user = AnonymousUser()
     assert (await views.Dashboard.as_view()(request)).status_code == 401
+
+
+@pytest.mark.parametrize("attribute", ["is_authenticated", "is_active", "is_staff"])
+async def test_a_coroutine_makes_nobody_staff(attribute):
+    async def no(self) -> bool:
+        return False
+
+    attributes = {"is_authenticated": True, "is_active": True, "is_staff": True}
+    request = AsyncRequestFactory().get(HOME)
+    request.user = type("Cook", (), attributes | {attribute: property(no)})()
+    response = await views.Dashboard.as_view()(request)
+    assert response.status_code == (401 if attribute == "is_authenticated" else 403)
+
+
+@pytest.mark.parametrize(("method", "address"), [
+    *[("get", address) for address in GETS], *[("post", address) for address in POSTS],
+])  # fmt: skip
+async def test_staff_needs_the_permission_to_see_tasks(site_database, method, address):
+    client = await logged_in(is_staff=True)
+    await stored("smoke")
+    response = await getattr(client, method)(address)
+    assert response.status_code == 403
+    assert "asyncviews_durable.view_storedtask" in response.json()["detail"]
+    response = await getattr(client, method)(address, headers=BROWSER)
+    assert "ribs" not in response.content.decode()
+
+
+@pytest.mark.parametrize("codename", ["view_storedtask", "change_storedtask"])
+async def test_who_may_change_tasks_may_see_them(site_database, codename):
+    """As in the admin."""
+    client = await logged_in(is_staff=True)
+    await permit(codename)
+    await stored("smoke")
+    assert "ribs" in await shown(client)
+
+
+class Strict(ModelBackend):
+    def has_perm(self, user_obj, perm, obj=None):
+        return False
+
+
+async def test_a_backend_that_refuses_permissions_is_asked(site_database, settings):
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.Strict"]
+    client = await logged_in(is_staff=True)
+    await permit("view_storedtask")
+    await permit("change_storedtask")
+    for address in GETS:
+        assert (await client.get(address)).status_code == 403
+    for address in POSTS:
+        assert (await client.post(address)).status_code == 403
 
 
 @pytest.mark.parametrize("middleware", [True, False])
 @pytest.mark.parametrize("address", POSTS)
 async def test_the_buttons_want_a_token_even_where_the_project_wants_none(
-    staff, settings, middleware, address
+    boss, settings, middleware, address
 ):
     if not middleware:
         settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "Csrf" not in name]
     client = AsyncClient(enforce_csrf_checks=True)
-    client.cookies = staff.cookies
+    client.cookies = boss.cookies
     assert (await client.post(address)).status_code == 403
     page = await shown(client)
     token = page.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
@@ -149,7 +203,7 @@ async def test_the_buttons_want_a_token_even_where_the_project_wants_none(
 # What it shows
 
 
-async def test_the_tasks_of_this_process(staff, settings):
+async def test_the_tasks_of_this_process(boss, settings):
     settings.ASYNCVIEWS = {"MAX_RUNNING": 1}
     gate = asyncio.Event()
 
@@ -165,7 +219,7 @@ async def test_the_tasks_of_this_process(staff, settings):
     running = add_background_task(smoke, "ribs")
     waiting = add_background_task(smoke, "salmon")
     await until(lambda: running.state is State.RUNNING)
-    page = await shown(staff)
+    page = await shown(boss)
     assert "Turning the ribs" in section(page, "running")
     assert 'value="25.0"' in section(page, "running")
     assert f'"tasks/{running.id}/cancel/' in section(page, "running")
@@ -179,7 +233,7 @@ async def test_the_tasks_of_this_process(staff, settings):
         assert f"<dd>{figure}</dd>" in section(page, "figures")
     gate.set()
     await asyncio.gather(running, waiting)
-    assert "Nothing runs." in await shown(staff)
+    assert "Nothing runs." in await shown(boss)
 
 
 async def test_secrets_are_not_shown(staff):
@@ -249,12 +303,12 @@ async def test_of_many_tasks_some_are_shown(staff, monkeypatch):
     assert "There may be more: 3 are shown." in finished
 
 
-async def test_without_stored_tasks_there_is_nothing_of_them(staff, settings):
+async def test_without_stored_tasks_there_is_nothing_of_them(boss, settings):
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if "durable" not in app]
-    page = await shown(staff)
+    page = await shown(boss)
     assert "Stored" not in page
     for address in POSTS:
-        assert (await staff.post(address)).status_code == 404
+        assert (await boss.post(address)).status_code == 404
 
 
 async def test_a_database_that_cannot_be_used_is_no_end_of_the_page(staff, monkeypatch):
@@ -301,37 +355,37 @@ def test_durations_are_written_as_people_do(seconds, text):
 # What its buttons do
 
 
-async def test_a_running_task_is_cancelled(staff):
+async def test_a_running_task_is_cancelled(boss):
     task = add_background_task(asyncio.Event().wait)
     await until(lambda: task.state is State.RUNNING)
-    response = await staff.post(f"{HOME}tasks/{task.id}/cancel/")
+    response = await boss.post(f"{HOME}tasks/{task.id}/cancel/")
     assert (response.status_code, response["Location"]) == (302, HOME)
     await until(task.done)
     assert task.state is State.CANCELLED
-    response = await staff.post(f"{HOME}tasks/{task.id}/cancel/")
+    response = await boss.post(f"{HOME}tasks/{task.id}/cancel/")
     assert response.status_code == 404
     assert "It has ended, or another process runs it" in response.json()["detail"]
 
 
-async def test_the_project_may_put_it_into_a_namespace(staff, async_client):
+async def test_the_project_may_put_it_into_a_namespace(boss, async_client):
     task = add_background_task(asyncio.Event().wait)
     await until(lambda: task.state is State.RUNNING)
-    page = (await staff.get(f"/ops{HOME}")).content.decode()
+    page = (await boss.get(f"/ops{HOME}")).content.decode()
     assert f'formaction="tasks/{task.id}/cancel/"' in page
-    response = await staff.post(f"/ops{HOME}tasks/{task.id}/cancel/")
+    response = await boss.post(f"/ops{HOME}tasks/{task.id}/cancel/")
     assert response["Location"] == f"/ops{HOME}"
     response = await async_client.get(f"/ops{HOME}", headers=BROWSER)
     assert response["Location"] == f"/accounts/login/?next=/ops{HOME}"
     await until(task.done)
 
 
-async def test_what_failed_in_memory_is_not_run_again(staff):
+async def test_what_failed_in_memory_is_not_run_again(boss):
     async def burn() -> None:
         raise ValueError
 
     task = add_background_task(burn)
     await asyncio.gather(task, return_exceptions=True)
-    response = await staff.post(f"{HOME}tasks/{task.id}/retry/")
+    response = await boss.post(f"{HOME}tasks/{task.id}/retry/")
     assert response.status_code == 404
     assert "What ran in memory cannot be run again" in response.json()["detail"]
 
@@ -347,19 +401,26 @@ async def test_stored_tasks_are_cancelled_and_run_again(boss):
     assert (await boss.post(f"{HOME}tasks/{waiting.id}/retry/")).status_code == 404
 
 
-async def test_stored_tasks_want_the_permission_of_the_admin(staff):
+async def test_who_may_only_look_changes_nothing(staff):
     task = await stored("smoke")
+    here = add_background_task(asyncio.Event().wait)
+    await until(lambda: here.state is State.RUNNING)
     page = await shown(staff)
     assert "tests.tasks.cooking.smoke" in page
-    assert f'"tasks/{task.id}/' not in page
-    for action in ("cancel", "retry"):
-        response = await staff.post(f"{HOME}tasks/{task.id}/{action}/")
-        assert response.status_code == 403
-        assert "asyncviews_durable.change_storedtask" in response.json()["detail"]
-    user = await User.objects.aget()
-    await user.user_permissions.aadd(await Permission.objects.aget(codename="change_storedtask"))
-    assert f'"tasks/{task.id}/cancel/' in await shown(staff)
-    assert (await staff.post(f"{HOME}tasks/{task.id}/cancel/")).status_code == 302
+    assert here.id in page
+    assert '"tasks/' not in page
+    for address in [task.id, here.id, "0" * 32]:
+        for action in ("cancel", "retry"):
+            response = await staff.post(f"{HOME}tasks/{address}/{action}/")
+            assert response.status_code == 403
+            assert "asyncviews_durable.change_storedtask" in response.json()["detail"]
+    assert here.state is State.RUNNING
+    await permit("change_storedtask")
+    page = await shown(staff)
+    for each in (task, here):
+        assert f'"tasks/{each.id}/cancel/' in page
+        assert (await staff.post(f"{HOME}tasks/{each.id}/cancel/")).status_code == 302
+    await until(here.done)
 
 
 # Live

@@ -101,3 +101,85 @@ def test_who_may_only_look_may_only_look(client, django_user_model):
     act(client, "retry", failed)
     failed.refresh_from_db()
     assert failed.status == Status.FAILED
+
+
+# What may be asked about what is not shown
+
+HIDDEN = [
+    "args", "args__0", "args__0__startswith", "args__contains", "kwargs", "kwargs__token",
+    "kwargs__token__startswith", "kwargs__token__regex", "kwargs__icontains", "kwargs__has_key",
+    "kwargs__isnull", "return_value__startswith", "return_value__token__gt", "errors__0__traceback",
+    "errors__0__traceback__contains", "errors__icontains", "worker_ids__0__startswith",
+    "leased_by__startswith", "id__startswith",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("lookup", HIDDEN)
+def test_what_is_not_shown_cannot_be_guessed_by_filters(admin_client, lookup):
+    stored("logs_in", args=["anne", "hunter2"], kwargs={"token": "hunter2"})
+    for value in ("hunter2", "h", "x", "1", "[]"):
+        response = admin_client.get(reverse(LIST), {lookup: value})
+        assert response.status_code == 400
+        assert "logs_in" not in response.content.decode()
+
+
+def test_what_is_not_shown_is_neither_searched_nor_sorted_by(admin_client):
+    stored("logs_in", args=["anne", "hunter2"], kwargs={"token": "hunter2"})
+    for query in ("hunter2", "kwargs__token__startswith=h", "anne"):
+        assert "0 tasks" in admin_client.get(reverse(LIST), {"q": query}).content.decode()
+    page = admin_client.get(reverse(LIST)).content.decode()
+    assert "sortable column-task_path" in page
+    assert "sortable column-arguments" not in page
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"status__exact": "READY"}, {"backend": "default"}, {"queue_name": "default"},
+        {"task_path": "tests.tasks.cooking.smoke"}, {"enqueued_at__year": "2030"}, {"q": "cooking.sm"},
+        {"status__exact": "READY", "_facets": "True", "o": "-6.1"},
+    ],
+)  # fmt: skip
+def test_the_filters_of_the_page_work(admin_client, query):
+    moment = timezone.now().replace(year=2030, month=6)
+    task = stored("smoke", enqueued_at=moment)
+    stored("burns", Status.FAILED, backend="other", queue_name="slow")
+    page = admin_client.get(reverse(LIST), query)
+    assert [each.pk for each in page.context["cl"].result_list] == [task.pk]
+
+
+class OwnAdmin(StoredTaskAdmin):
+    class LongWait(admin.SimpleListFilter):
+        title = parameter_name = "waits"
+
+        def lookups(self, request, model_admin):
+            return [("long", "long")]
+
+        def queryset(self, request, queryset):
+            return queryset
+
+    list_filter = (("status", admin.ChoicesFieldListFilter), "leased_by", LongWait)
+
+
+def test_a_project_may_have_other_filters(rf):
+    own = OwnAdmin(StoredTask, site)
+    allowed = {
+        lookup: own.lookup_allowed(lookup, "x", rf.get("/"))
+        for lookup in ("status__exact", "leased_by", "waits", "kwargs__token", "backend")
+    }
+    assert allowed == {
+        "status__exact": True, "leased_by": True, "waits": True, "kwargs__token": False,
+        "backend": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("smoke", "&quot;smoked ü&quot;"), ("logs_in", "****"), ("gone", "****")],
+)
+def test_a_result_is_shown_unless_arguments_are_secret(admin_client, name, expected):
+    task = stored(name, Status.SUCCESSFUL, return_value="smoked ü", args=["anne", "hunter2"])
+    page = admin_client.get(reverse(PAGE, args=[task.id])).content.decode()
+    result = page.partition("field-result")[2].partition("field-tracebacks")[0]
+    assert expected in result
+    assert ("smoked" in result) is (name == "smoke")
