@@ -121,7 +121,7 @@ def _chain(layers: Sequence[_Layer], innermost: GetResponse) -> GetResponse:
     """
 
     async def chain(request: Any) -> Any:
-        response = None
+        response = failure = None
         entered = 0
         try:
             for layer in layers:
@@ -136,32 +136,66 @@ def _chain(layers: Sequence[_Layer], innermost: GetResponse) -> GetResponse:
             else:
                 response = await innermost(request)
         except (Exception, NoThreadAvailable) as exc:  # noqa: BLE001 - as Django does
-            response = await _respond_to(request, exc)
-            entered -= 1  # the layer that failed sees no response
-        return await _process_response(layers[:entered], request, response)
+            failure = exc
+        try:
+            return await _leave(layers[:entered], request, response, failure)
+        finally:
+            del failure  # its traceback has this frame, which would keep it, and the request
 
     chain.layers = layers  # type: ignore[attr-defined]
     chain.innermost = innermost  # type: ignore[attr-defined]
     return chain
 
 
-async def _process_response(layers: Sequence[_Layer], request: Any, response: Any) -> Any:
+async def _leave(
+    layers: Sequence[_Layer],
+    request: Any,
+    response: Any,
+    failure: Exception | NoThreadAvailable | None,
+) -> Any:
+    """Take a response, or what was raised instead, back through the layers that were entered.
+
+    Each layer processes the response, or converts what was raised behind it, or in it, to one. If
+    an error handler of the project raises meanwhile, that is for the next outer layer to convert.
+
+    Raises:
+        Exception: the outermost layer could not convert it either.
+    """
     for layer in reversed(layers):
-        if layer.process_response is not None:
+        if failure is None and layer.process_response is not None:
             try:
                 if layer.response_rule.needs_thread(layer.middleware, request, response):
                     response = await _in_thread(layer.process_response)(request, response)
                 else:
                     response = layer.process_response(request, response)
             except (Exception, NoThreadAvailable) as exc:  # noqa: BLE001 - as Django does
-                response = await _respond_to(request, exc)
-    return response
+                failure = exc
+        if failure is not None:
+            try:
+                response = await _respond_to(request, failure)
+                failure = None
+            except Exception as exc:  # noqa: BLE001 - see above
+                failure = exc
+    if failure is None:
+        return response
+    try:
+        raise failure
+    finally:
+        del failure
 
 
 async def _respond_to(request: Any, exc: Exception | NoThreadAvailable) -> Any:
     if isinstance(exc, NoThreadAvailable):
         return busy_response(request, exc)
-    return await sync_to_async(response_for_exception, thread_sensitive=False)(request, exc)
+    # While `exc` is not being handled here: what is raised next gets the context that Django has.
+    return await sync_to_async(_response_for, thread_sensitive=False)(request, exc)
+
+
+def _response_for(request: Any, exc: Exception) -> Any:
+    try:
+        raise exc  # noqa: TRY301 - Django asks sys.exc_info() for it
+    except Exception:  # noqa: BLE001 - whatever it is
+        return response_for_exception(request, exc)
 
 
 def busy_response(request: HttpRequest, reason: NoThreadAvailable) -> HttpResponse:
