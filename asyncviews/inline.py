@@ -48,9 +48,16 @@ def adapt(method: Callable[..., Any]) -> Callable[..., Any]:
         return _adapt_link(method, middleware)
     middleware = getattr(method, "__self__", None)
     if isinstance(middleware, MiddlewareMixin):
-        rule = rules(type(middleware)).get(method.__name__, THREAD)
+        rule = _rules_of(middleware).get(method.__name__, THREAD)
         return method if rule is THREAD else _adapt_hook(method, middleware, rule)
     return method
+
+
+def _rules_of(middleware: MiddlewareMixin) -> dict[str, Rule]:
+    """Return the rules for a middleware, which may have methods that its class does not have."""
+    cls = type(middleware)
+    found = rules(cls)
+    return _as_read(found) if vars(middleware).keys() & _read(cls) else found
 
 
 def rules(cls: type) -> dict[str, Rule]:
@@ -58,7 +65,32 @@ def rules(cls: type) -> dict[str, Rule]:
     if unknown_bases(cls):
         return {}
     owners = {hook: next((c for c in cls.__mro__ if hook in vars(c)), None) for hook in HOOKS}
-    return {hook: _rule(owner, hook) for hook, owner in owners.items() if owner}
+    found = {hook: _rule(owner, hook) for hook, owner in owners.items() if owner}
+    own = {name for c in cls.__mro__ if is_marked(c) for name in vars(c)}
+    return _as_read(found) if own & _read(cls) else found
+
+
+def _read(cls: type) -> set[str]:
+    """Return what Django's classes among a class and its bases define besides hooks.
+
+    The conditions of rules were read in it, and hold as long as it is Django's.
+    """
+    djangos = (c for c in cls.__mro__ if dotted_path(c) in RULES)
+    return {name for c in djangos for name in vars(c) if _is_method(c, name)} - {*HOOKS}
+
+
+def _is_method(cls: type, name: str) -> bool:
+    """Whether a class defines a method or a property of that name, and no special one."""
+    return not name.startswith("__") and hasattr(vars(cls)[name], "__get__")
+
+
+def _as_read(rules: dict[str, Rule]) -> dict[str, Rule]:
+    """Return the rules for a class that has replaced some of what Django's hooks call.
+
+    A hook that is marked, or never blocks, still runs inline: Django's code does not block, and the
+    mark says the same of what was replaced. A condition may be wrong now.
+    """
+    return {hook: rule if rule.settled() is False else THREAD for hook, rule in rules.items()}
 
 
 def unknown_bases(cls: type) -> list[type]:
@@ -75,12 +107,20 @@ def is_marked(cls: type) -> bool:
 
 
 def _rule(owner: type, hook: str) -> Rule:
-    function = vars(owner)[hook]
     if is_marked(owner):
-        return THREAD if iscoroutinefunction(function) else INLINE
+        return THREAD if iscoroutinefunction(vars(owner)[hook]) else INLINE
     rule = RULES[dotted_path(owner)].get(hook, THREAD)
-    patched = function.__module__ != owner.__module__ or hasattr(function, "__wrapped__")
+    called = [hook, *(name for name in vars(owner) if name not in HOOKS)]
+    patched = any(_is_patched(owner, name) for name in called)
     return THREAD if patched or django.VERSION[:2] not in rule.versions else rule
+
+
+def _is_patched(owner: type, name: str) -> bool:
+    """Whether somebody, as tools that trace requests do, has replaced a method of Django's."""
+    function = vars(owner)[name]
+    if not (callable(function) and (_is_method(owner, name) or name in HOOKS)):
+        return False
+    return function.__module__ != owner.__module__ or hasattr(function, "__wrapped__")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +138,7 @@ def _adapt_link(link: GetResponse, middleware: MiddlewareMixin) -> GetResponse:
     cls: Any = type(middleware)
     overridden = vars(middleware).keys() & {*HOOKS, "__call__", "__acall__"}
     overridden |= {n for n in ("__call__", "__acall__") if n in vars(cls)}
-    found = rules(cls)
+    found = _rules_of(middleware)
     if not found or not middleware.async_mode or overridden:
         return link
     layer = _Layer(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -20,7 +21,6 @@ from django.contrib.messages.storage.fallback import FallbackStorage
 from django.contrib.messages.storage.session import SessionStorage
 from django.contrib.sessions.backends import cache, cached_db, db, file, signed_cookies
 from django.core.signing import JSONSerializer
-from django.middleware.csrf import CsrfViewMiddleware
 from django.urls import get_resolver
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language_from_path, get_language_from_request, trans_real
@@ -142,11 +142,17 @@ def _is_text(message: Any) -> bool:
 # CSRF
 
 
-class _CsrfQuestion(CsrfViewMiddleware):
+class _Question:
     """Finds out whether a request is refused, without the failure view and the log."""
 
     def _reject(self, request: Any, reason: str) -> Any:
         return True
+
+
+@lru_cache(16)
+def _question_of(cls: type[Any]) -> type:
+    """Return a class that asks as `cls` does, whatever is overridden in it, or patched later."""
+    return type("_CsrfQuestion", (_Question, cls), {})
 
 
 def _csrf_check_may_block(middleware: Any, request: Any, callback: Any, *args: Any) -> bool:
@@ -158,7 +164,7 @@ def _csrf_check_may_block(middleware: Any, request: Any, callback: Any, *args: A
         return False
     if _csrf_token_not_loaded(middleware, request) or not form_is_at_hand(request):
         return True
-    question = object.__new__(_CsrfQuestion)
+    question: Any = object.__new__(_question_of(middleware.__class__))
     question.__dict__ = vars(middleware)
     # A request that passes is marked as such: nothing is left to do for the hook itself.
     return bool(question.process_view(request, callback, *args))
