@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import asgiref
+import django
 from asgiref.sync import iscoroutinefunction
 from django.apps import AppConfig, apps
 from django.conf import settings
@@ -29,7 +31,7 @@ from django.core.handlers.asgi import ASGIHandler as DjangoHandler
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from asyncviews import telemetry
+from asyncviews import internals, telemetry
 from asyncviews.background import BackgroundTaskMixin
 from asyncviews.checks_unions import check_unions
 from asyncviews.checks_urls import check_path_parameters
@@ -58,6 +60,30 @@ def check_settings(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     except ImproperlyConfigured as exc:
         return [Error(str(exc), id="asyncviews.E002")]
     return []
+
+
+@register(TAG)
+def check_versions(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    """Whether Django and asgiref are of versions whose private parts this package knows."""
+    found: list[CheckMessage] = []
+    if not internals.IS_CHECKED:
+        known = ", ".join(f"{major}.{minor}" for major, minor in sorted(internals.CHECKED))
+        cost = "all middleware runs in threads, and no route is remembered"
+        found.append(_not_known("Django", django.__version__, known, cost))
+    if not internals.ASGIREF_IS_CHECKED:
+        known = ", ".join(sorted(internals.ASGIREF_CHECKED))
+        cost = "each request gets a thread and database connections of its own, as from Django"
+        found.append(_not_known("asgiref", asgiref.__version__, known, cost))
+    return found
+
+
+def _not_known(package: str, version: str, known: str, cost: str) -> CheckMessage:
+    return Warning(
+        f"{package} {version} is not a version that this release of asyncviews knows ({known}). "
+        f"All works, but slower: {cost}.",
+        hint=f"Update asyncviews, or install a version of {package} that it knows.",
+        id="asyncviews.W009",
+    )
 
 
 @register(TAG)

@@ -1,14 +1,14 @@
 """What is private to Django, asgiref, asyncio and pydantic, and the versions in which it was read.
 
-In a version of Django that is not among them, everything here answers so that Django's own way is
-taken.
+In a version of Django or asgiref that is not among them, everything here answers so that Django's own
+way is taken.
 """
 
 # ruff: noqa: SLF001 - this is the place for it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, Token
@@ -17,14 +17,10 @@ from io import SEEK_END, BytesIO
 from types import FrameType
 from typing import Any, cast
 
+import asgiref
 import django
-from asgiref.sync import (
-    AsyncToSync,
-    SyncToAsync,
-    ThreadSensitiveContext,
-    _restore_context,
-    sync_to_async,
-)
+from asgiref import sync
+from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, sync_to_async
 from django.conf import settings
 from django.contrib import auth
 from django.core.cache import BaseCache, close_caches
@@ -44,12 +40,33 @@ from pydantic_core import CoreSchema, SchemaValidator
 from asyncviews.overrides import overridden
 
 CHECKED = frozenset({(5, 2), (6, 0), (6, 1)})
-"""The versions of Django in which all this was read; of asgiref, 3.13."""
+"""The versions of Django in which all this was read."""
+
+ASGIREF_CHECKED = frozenset({"3.13"})
+"""The same of asgiref."""
 
 LARGE_TO_PARSE = 16 * 1024
 """Bytes of a form whose parsing takes about as long as the way to a thread."""
 
 IS_CHECKED = django.VERSION[:2] in CHECKED
+
+
+def _is_known(version: str, names: Mapping[Any, tuple[str, ...]]) -> bool:
+    """Whether a version of asgiref was read, and has all the names of its modules and classes."""
+    if ".".join(version.split(".")[:2]) not in ASGIREF_CHECKED:
+        return False
+    return all(hasattr(owner, name) for owner, used in names.items() for name in used)
+
+
+ASGIREF_IS_CHECKED = _is_known(
+    asgiref.__version__,
+    {
+        AsyncToSync: ("executors",),
+        SyncToAsync: ("context_to_thread_executor", "deadlock_context", "thread_sensitive_context"),
+        sync: ("_restore_context",),
+    },
+)
+"""Whether asgiref can be told where thread-sensitive code runs; else that is as Django has it."""
 
 _HOUSEKEEPING = frozenset(
     (id(function), id(None))
@@ -60,8 +77,11 @@ _HOUSEKEEPING = frozenset(
 def has_thread_of_its_own() -> bool:
     """Whether somebody else has chosen where thread-sensitive code runs here.
 
-    That is so under `async_to_sync()`, as in tests, and in a ``ThreadSensitiveContext``.
+    That is so under `async_to_sync()`, as in tests, and in a ``ThreadSensitiveContext``; and with
+    an asgiref that nobody has read.
     """
+    if not ASGIREF_IS_CHECKED:
+        return True
     waiting_thread = getattr(AsyncToSync.executors, "current", None)
     return waiting_thread is not None or SyncToAsync.thread_sensitive_context.get(None) is not None
 
@@ -77,16 +97,22 @@ class ThreadSensitive:
 
     def __init__(self, executor: Executor) -> None:
         self._context = ThreadSensitiveContext()
-        SyncToAsync.context_to_thread_executor[self._context] = executor
+        if ASGIREF_IS_CHECKED:
+            SyncToAsync.context_to_thread_executor[self._context] = executor
 
-    def enter(self) -> Token[Any]:
+    def enter(self) -> Token[Any] | None:
+        if not ASGIREF_IS_CHECKED:
+            return None
         return SyncToAsync.thread_sensitive_context.set(self._context)
 
-    def leave(self, token: Token[Any]) -> None:
-        SyncToAsync.thread_sensitive_context.reset(token)
+    def leave(self, token: Token[Any] | None) -> None:
+        if token is not None:
+            SyncToAsync.thread_sensitive_context.reset(token)
 
     def activate(self) -> None:
         """Enter for the rest of the asyncio task, whatever it has inherited."""
+        if not ASGIREF_IS_CHECKED:
+            return
         SyncToAsync.thread_sensitive_context.set(self._context)
         if getattr(AsyncToSync.executors, "current", None) is not None:
             AsyncToSync.executors.current = None
@@ -97,6 +123,8 @@ def use_thread_of_loop() -> None:
 
     Whatever its context has inherited, that is the thread that waits for the loop, or asgiref's.
     """
+    if not ASGIREF_IS_CHECKED:
+        return
     cast("ContextVar[Any]", SyncToAsync.thread_sensitive_context).set(None)
     SyncToAsync.deadlock_context.set(False)
     if getattr(AsyncToSync.executors, "current", None) is not None:
@@ -108,7 +136,8 @@ def move_locals_here(context: Context) -> None:
 
     asgiref does so whenever it moves code between threads, and hides it otherwise.
     """
-    _restore_context(context)
+    if ASGIREF_IS_CHECKED:
+        sync._restore_context(context)
 
 
 def only_housekeeping(signal: Signal) -> bool:
