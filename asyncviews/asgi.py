@@ -18,7 +18,7 @@ import django
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from asyncviews import health, telemetry
+from asyncviews import health, origin, telemetry
 from asyncviews.background import runner
 from asyncviews.conf import get_settings
 from asyncviews.diagnosis import watched
@@ -130,7 +130,8 @@ class ASGIHandler(HTTPHandler):
             return
         key = self._in_flight.add(scope)
         try:
-            await super().__call__(scope, receive, send)
+            with origin.of(scope):
+                await super().__call__(scope, receive, send)
         finally:
             self._in_flight.remove(key)
 

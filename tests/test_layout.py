@@ -11,7 +11,7 @@ PACKAGE = Path(asyncviews.__file__).parent
 
 LAYERS = """
 conf connections threads annotations thread_usage urlconf overrides pulse text
-internals streaming telemetry
+internals streaming telemetry origin
 problems inline_rules resolving resources validators health
 sources inline
 errors handler background protocols

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -28,7 +29,7 @@ async def until_done(task: BackgroundTask[R], attempt: Callable[[], Awaitable[R]
     if policy.attempts == 1:
         return await attempt()
     retrying = require_stamina().retry_context(
-        on=_reporting(task, _worth_another(policy)),
+        on=_reporting(task, policy, _worth_another(policy)),
         attempts=policy.attempts,
         timeout=None,
         wait_initial=policy.backoff,
@@ -39,6 +40,28 @@ async def until_done(task: BackgroundTask[R], attempt: Callable[[], Awaitable[R]
         with context:
             return await attempt()
     raise AssertionError("stamina raises what the last attempt raised")
+
+
+def next_pause(task: BackgroundTask[Any], exc: Exception, policy: Policy) -> float | None:
+    """Return the seconds from a failed attempt to the next one, None if there is to be no other.
+
+    It is for who waits elsewhere than in `until_done()`, and as long as that.
+    """
+    if task.attempts >= policy.attempts or not require_stamina().is_active():
+        return None
+    again = _reporting(task, policy, _worth_another(policy))(exc)
+    if again is False or again is None:
+        return None
+    return 0.0 if require_stamina().is_testing() else _seconds(again, policy, task.attempts)
+
+
+def _seconds(again: float | timedelta, policy: Policy, attempts: int) -> float:
+    """Return what stamina would wait after so many attempts."""
+    if again is True:
+        jitter = random.uniform(0, policy.backoff)  # noqa: S311 - no secret
+        longest = max(MAX_BACKOFF, policy.backoff)
+        return min(longest, policy.backoff * 2.0 ** min(attempts - 1, 100) + jitter)
+    return again.total_seconds() if isinstance(again, timedelta) else float(again)
 
 
 async def in_time(
@@ -98,15 +121,15 @@ def _decision(decision: Any, exc: Exception) -> bool | float | timedelta:
     ) from exc
 
 
-def _reporting(task: BackgroundTask[Any], decide: Decide) -> Decide:
+def _reporting(task: BackgroundTask[Any], policy: Policy, decide: Decide) -> Decide:
     def retry(exc: BaseException) -> bool | float | timedelta:
         if not isinstance(exc, Exception) or (isinstance(exc, TaskTimedOut) and exc.stuck):
             return False
         again = decide(exc)
-        if again is not False and task.attempts < task.policy.attempts:
+        if again is not False and task.attempts < policy.attempts:
             logger.warning(
                 "Background task %s failed at attempt %s of %s and is tried again: %r",
-                task, task.attempts, task.policy.attempts, exc, extra=task.log_fields(),
+                task, task.attempts, policy.attempts, exc, extra=task.log_fields(),
             )  # fmt: skip
         return again
 

@@ -24,6 +24,7 @@ class History:
     def add(self, info: TaskInfo, memo: Any) -> None:
         self.counts[info.state] += 1
         self._entries[info.id] = (info, memo)
+        self._entries.move_to_end(info.id)  # an earlier attempt of it may be there
         self._prune()
 
     def get(self, task_id: str) -> tuple[TaskInfo, Any] | tuple[None, None]:

@@ -25,6 +25,7 @@ from asyncviews.background.task import (
     BackgroundTask,
     State,
     TaskInfo,
+    TaskRetried,
     TaskTimedOut,
     current_task,
     set_current_task,
@@ -408,6 +409,8 @@ class Runner:
         except TaskTimedOut as exc:
             self._log_timeout(task, exc)
             self._finish(task, State.TIMED_OUT, error=exc)
+        except TaskRetried as exc:
+            self._finish(task, State.RETRIED, error=exc.__cause__)
         except BaseException as exc:
             task.log_failure(exc)
             self._finish(task, State.FAILED, error=exc)

@@ -43,6 +43,8 @@ class State(StrEnum):
     TIMED_OUT = "timed out"
     ABANDONED = "abandoned"
     """The process ended before it did."""
+    RETRIED = "retried"
+    """An attempt of a stored task failed, and the database holds when the next one is due."""
 
 
 UNFINISHED = frozenset({State.QUEUED, State.RUNNING})
@@ -58,6 +60,10 @@ class TaskTimedOut(TimeoutError):
         super().__init__(f"It did not end within {seconds:g} s.")
         self.stuck = stuck
         """Whether a thread is still busy with it."""
+
+
+class TaskRetried(Exception):
+    """An attempt has failed, which is the cause; the next one is not made by this runner."""
 
 
 class Progress(NamedTuple):

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
+from asgiref.sync import iscoroutinefunction
 from django.apps import apps
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 
+from asyncviews import origin
 from asyncviews.durable.options import DurableOptions
 from asyncviews.durable.results import import_task, to_result
 from asyncviews.tasks.compat import (
@@ -70,7 +72,9 @@ class DurableBackend(BaseTaskBackend):
                 kwargs=result.kwargs,
                 priority=task.priority,
                 run_after=task.run_after,
+                needs_thread=not iscoroutinefunction(task.func),
                 enqueued_at=cast("datetime", result.enqueued_at),
+                origin=(origin.current() or "")[:255],
             )
             signals.task_enqueued.send(type(self), task_result=result)
         transaction.on_commit(lambda: worker.wake(self.alias), using=store.database())

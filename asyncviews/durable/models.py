@@ -35,8 +35,21 @@ class StoredTask(models.Model):
     errors = models.JSONField(_("errors"), default=list)
     worker_ids = models.JSONField(_("workers"), default=list)
     leased_by = models.CharField(_("runs in"), max_length=100, blank=True, default="")
+    needs_thread = models.BooleanField(_("synchronous"), default=True, db_default=True)
+    """Whether its function runs in a thread, of which a process has few."""
+    begun = models.BooleanField(_("begun"), default=False, db_default=False)
+    """Whether it runs in the process that has claimed it, and does not only wait there."""
     interruptions = models.SmallIntegerField(_("interruptions"), default=0)
     """How often a process ended while it ran."""
+    attempts = models.IntegerField(_("attempts"), default=0, db_default=0)
+    """How often its function was called to the end, since it was enqueued or last run again."""
+    misses = models.SmallIntegerField(_("misses"), default=0, db_default=0)
+    """How often a process could not import its function."""
+    retry_at = models.DateTimeField(_("next attempt"), null=True)
+    origin = models.CharField(
+        _("enqueued by"), max_length=255, blank=True, default="", db_default=""
+    )
+    """The method and path of the request that enqueued it, if one did."""
     cancel_requested = models.BooleanField(_("to be cancelled"), default=False)
 
     class Meta:
@@ -46,6 +59,16 @@ class StoredTask(models.Model):
             # In this order tasks are claimed.
             models.Index(
                 fields=("status", "-priority", "enqueued_at"), name="asyncviews_durable_claim"
+            ),
+            models.Index(
+                fields=("-priority", "enqueued_at"),
+                condition=models.Q(status=Status.READY, interruptions__gt=0),
+                name="asyncviews_durable_suspects",
+            ),
+            models.Index(
+                fields=("-priority", "enqueued_at"),
+                condition=models.Q(status=Status.READY, needs_thread=False),
+                name="asyncviews_durable_async",
             ),
         )
 

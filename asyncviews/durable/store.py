@@ -1,13 +1,13 @@
 """What is asked of the tables: who runs what, and how it ended.
 
 A process registers as a worker and shows a sign of life from time to time. What it claims is leased
-to it by its id, and only by that id it can finish or give back. Whoever sees a worker without a sign
-of life for long enough buries it, and its tasks are ready again.
+to it by its id, and only by that id it can begin, finish or give back. Whoever sees a worker without
+a sign of life for long enough buries it, and its tasks are ready again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -18,16 +18,23 @@ from django.utils import timezone
 
 from asyncviews.durable.models import Status, StoredTask, Worker
 
+Rows = list[StoredTask]
+
 
 class Outcome(NamedTuple):
-    """How a task ended: what is to be written into its row, or None if it is to run again."""
+    """What became of a task in this process."""
 
     task_id: str
     leased_by: str
     """The id of the worker by which it was claimed; nobody else may say how it ended."""
     values: dict[str, Any] | None
+    """What is written into its row, or None if it is given back."""
     interrupted: bool = False
-    """Whether it is to be counted that it did not end."""
+    """Whether it had begun, and did not end."""
+    unannounced: bool = False
+    """Whether ``task_finished`` is to be sent once it is written."""
+    refused: bool = False
+    """Whether it says that the database has refused the first outcome."""
 
 
 def database() -> str:
@@ -65,19 +72,22 @@ def beats(backend: str) -> dict[str, int]:
     return leasing | dict(workers().filter(backend=backend).values_list("id", "beat"))
 
 
-def bury(worker_id: str, beat: int, *, max_interruptions: int) -> list[StoredTask] | None:
+def bury(worker_id: str, beat: int, *, max_interruptions: int) -> Rows | None:
     """Make what a dead worker had leased ready again; return it, or None if somebody was first.
 
-    What was interrupted too often has failed: it may be what ends its processes.
+    Only what had begun was interrupted. See `_interrupt()`.
     """
     with transaction.atomic(using=database()):
         known = workers().filter(id=worker_id, beat=beat).delete()[0]
         if not known and beat >= 0:
             return None
-        interrupted = list(tasks().filter(leased_by=worker_id, status=Status.RUNNING))
+        held = tasks().filter(leased_by=worker_id, status=Status.RUNNING)
+        interrupted = list(held.filter(begun=True))
         for task in interrupted:
-            _interrupt(task, worker_id, max_interruptions)
-        return interrupted
+            _interrupt(task, worker_id, max_interruptions, alone=len(interrupted) == 1)
+        waiting = list(held.filter(begun=False))
+        held.filter(begun=False).update(status=Status.READY, leased_by="")
+        return interrupted + waiting
 
 
 def unregister(worker_id: str) -> None:
@@ -91,91 +101,136 @@ def adopt(task_ids: Iterable[str], *, old: str, new: str) -> set[str]:
     return set(tasks().filter(id__in=ids, leased_by=new).values_list("id", flat=True))
 
 
-# Claiming and ending
-
-
-def claim(worker_id: str, due: QuerySet[StoredTask], most: int) -> list[StoredTask]:
-    """Lease at most `most` of the tasks that are `due` to a worker, in the order of their turn."""
-    ids_due = due.order_by("-priority", "enqueued_at").values_list("id", flat=True)
-    if connections[database()].features.has_select_for_update_skip_locked:
-        with transaction.atomic(using=database()):
-            ids = list(ids_due.select_for_update(skip_locked=True)[:most])
-            _lease(worker_id, ids)
-    else:
-        ids = list(ids_due[:most])
-        _lease(worker_id, ids)
-    if not ids:
-        return []
-    return leased(worker_id, id__in=ids)
-
-
-def leased(worker_id: str, **filters: Any) -> list[StoredTask]:
-    """Return what is leased to a worker, in the order of its turn."""
-    running = tasks().filter(leased_by=worker_id, status=Status.RUNNING, **filters)
-    return list(running.order_by("-priority", "enqueued_at"))
+# Claiming
 
 
 def due(backend: str) -> QuerySet[StoredTask]:
     """Return the tasks that may be claimed now."""
-    of_backend = tasks().filter(backend=backend, status=Status.READY)
-    return of_backend.filter(Q(run_after=None) | Q(run_after__lte=timezone.now()))
+    now = timezone.now()
+    return tasks().filter(
+        Q(run_after=None) | Q(run_after__lte=now),
+        Q(retry_at=None) | Q(retry_at__lte=now),
+        backend=backend,
+        status=Status.READY,
+    )
 
 
-def _lease(worker_id: str, ids: list[str]) -> None:
-    if ids:
-        now = timezone.now()
-        tasks().filter(id__in=ids, status=Status.READY).update(
-            status=Status.RUNNING,
-            leased_by=worker_id,
-            started_at=Coalesce("started_at", Value(now)),
-            last_attempted_at=now,
-        )
+def before(queryset: QuerySet[StoredTask], task: StoredTask) -> QuerySet[StoredTask]:
+    """Return those whose turn is before that of a task."""
+    same = Q(priority=task.priority, enqueued_at__lt=task.enqueued_at)
+    return queryset.filter(Q(priority__gt=task.priority) | same)
 
 
-def save(outcomes: Iterable[Outcome], *, max_interruptions: int) -> list[str]:
-    """Write how tasks ended, all or nothing; return the ids of those no longer leased."""
+def in_turn(queryset: QuerySet[StoredTask]) -> QuerySet[StoredTask]:
+    return queryset.order_by("-priority", "enqueued_at")
+
+
+def claim(
+    worker_id: str,
+    due: QuerySet[StoredTask],
+    most: int,
+    choose: Callable[[Rows], Rows],
+    *,
+    begun: bool,
+) -> Rows:
+    """Lease to a worker what it chooses of the first `most` tasks that are `due`.
+
+    `begun` is whether it begins them at once.
+    """
+    first = in_turn(due)
+    if connections[database()].features.has_select_for_update_skip_locked:
+        with transaction.atomic(using=database()):
+            chosen = choose(list(first.select_for_update(skip_locked=True)[:most]))
+            _lease(worker_id, chosen, begun=begun)
+        return chosen
+    chosen = choose(list(first[:most]))
+    _lease(worker_id, chosen, begun=begun)
+    # Another process may have been faster.
+    return leased(worker_id, id__in=[task.id for task in chosen]) if chosen else []
+
+
+def _lease(worker_id: str, chosen: Rows, *, begun: bool) -> None:
+    if not chosen:
+        return
+    ready = tasks().filter(id__in=[task.id for task in chosen], status=Status.READY)
+    values = {"status": Status.RUNNING, "leased_by": worker_id, "begun": begun}
+    ready.update(**values, **(_beginning() if begun else {}))
+    for task in chosen:
+        for name, value in values.items():
+            setattr(task, name, value)
+
+
+def _beginning() -> dict[str, Any]:
+    now = timezone.now()
+    return {"started_at": Coalesce("started_at", Value(now)), "last_attempted_at": now}
+
+
+def leased(worker_id: str, **filters: Any) -> Rows:
+    """Return what is leased to a worker, in the order of its turn."""
+    return list(in_turn(tasks().filter(leased_by=worker_id, status=Status.RUNNING, **filters)))
+
+
+# Beginning and ending
+
+
+def begin(worker_id: str, task_ids: Iterable[str]) -> set[str]:
+    """Note which tasks a worker begins to run; return those that are still leased to it."""
+    ids = set(task_ids)
+    mine = tasks().filter(id__in=ids, leased_by=worker_id, status=Status.RUNNING)
+    begun = mine.update(begun=True, **_beginning())
+    return ids if begun == len(ids) else set(mine.values_list("id", flat=True))
+
+
+def save(outcomes: Iterable[Outcome], *, max_interruptions: int) -> list[Outcome]:
+    """Write what became of tasks, all or nothing; return what came too late: its lease is lost."""
     lost = []
     with transaction.atomic(using=database()):
         for outcome in outcomes:
             row = _row(outcome.task_id, outcome.leased_by)
             if outcome.values is not None:
-                saved = row.update(leased_by="", **outcome.values)
+                if not row.update(leased_by="", begun=False, **outcome.values):
+                    lost.append(outcome)
             elif outcome.interrupted:
-                saved = 0
                 for task in row:
-                    saved = _interrupt(task, outcome.leased_by, max_interruptions)
+                    _interrupt(task, outcome.leased_by, max_interruptions, alone=False)
             else:
-                saved = row.update(status=Status.READY, leased_by="")
-            if not saved and not _is_saved(outcome):
-                lost.append(outcome.task_id)
-    return lost
+                row.update(status=Status.READY, leased_by="", begun=False)
+        return [outcome for outcome in lost if not _is_saved(outcome)]
 
 
 def _is_saved(outcome: Outcome) -> bool:
     """Whether it was written by a commit whose answer never came."""
-    if outcome.values is None:
-        return False
-    ended = tasks().filter(id=outcome.task_id, finished_at=outcome.values["finished_at"])
-    return ended.exists()
+    values = outcome.values or {}
+    mark = {name: values[name] for name in ("finished_at", "retry_at") if values.get(name)}
+    return tasks().filter(id=outcome.task_id, **mark).exists()
 
 
-def _interrupt(task: StoredTask, worker_id: str, max_interruptions: int) -> int:
+def _interrupt(task: StoredTask, worker_id: str, max_interruptions: int, *, alone: bool) -> None:
+    """Make a task ready again whose process ended while it ran.
+
+    It has failed when that happened too often, and the last time nothing else ran in that process:
+    otherwise something else may have ended it.
+    """
+    interruptions = task.interruptions + 1
+    if not alone:
+        interruptions = min(interruptions, max(max_interruptions - 1, 1))
     values: dict[str, Any] = {
         "status": Status.READY,
         "leased_by": "",
-        "interruptions": task.interruptions + 1,
+        "begun": False,
+        "interruptions": interruptions,
         "worker_ids": [*task.worker_ids, worker_id],
     }
-    if task.interruptions + 1 >= max_interruptions:
-        message = f"It was interrupted {max_interruptions} times; the last time in {worker_id}.\n"
-        values["status"] = Status.FAILED
-        values["finished_at"] = timezone.now()
-        values["errors"] = [
-            *task.errors,
-            {"exception_class_path": "builtins.InterruptedError", "traceback": message},
-        ]
+    if interruptions >= max_interruptions and alone:
+        message = f"It was interrupted {interruptions} times; the last time in {worker_id}.\n"
+        error = {"exception_class_path": "builtins.InterruptedError", "traceback": message}
+        values |= {
+            "status": Status.FAILED,
+            "finished_at": timezone.now(),
+            "errors": [*task.errors, error],
+        }
     task.status = values["status"]
-    return _row(task.id, worker_id).update(**values)
+    _row(task.id, worker_id).update(**values)
 
 
 def _row(task_id: str, worker_id: str) -> QuerySet[StoredTask]:
@@ -192,11 +247,23 @@ def cancel(queryset: QuerySet[StoredTask]) -> int:
     """
     error = {"exception_class_path": "asyncio.exceptions.CancelledError", "traceback": ""}
     count = 0
-    for task_id in queryset.filter(status=Status.READY).values_list("id", flat=True):
-        count += tasks().filter(id=task_id, status=Status.READY).update(
-            status=Status.FAILED, finished_at=timezone.now(), errors=[error], cancel_requested=True
+    for task in queryset.filter(status=Status.READY):
+        cancelled = tasks().filter(id=task.id, status=Status.READY).update(
+            status=Status.FAILED,
+            finished_at=timezone.now(),
+            errors=[*task.errors, error],
+            cancel_requested=True,
         )  # fmt: skip
+        if cancelled:
+            _announce_on_commit(task.id)
+        count += cancelled
     return count + queryset.filter(status=Status.RUNNING).update(cancel_requested=True)
+
+
+def _announce_on_commit(task_id: str) -> None:
+    from asyncviews.durable.results import announce
+
+    transaction.on_commit(lambda: announce([task_id]), using=database())
 
 
 def cancel_requests(worker_id: str) -> list[str]:
@@ -210,6 +277,9 @@ def retry(queryset: QuerySet[StoredTask]) -> int:
         status=Status.READY,
         finished_at=None,
         run_after=None,
+        retry_at=None,
+        attempts=0,
+        misses=0,
         interruptions=0,
         cancel_requested=False,
     )

@@ -6,24 +6,31 @@ import asyncio
 import logging
 import threading
 import time
-from collections import Counter, deque
-from dataclasses import asdict
-from typing import Any
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from math import inf
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DataError, connections
 from django.db import Error as DatabaseError
+from django.db import connections
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from asyncviews import health
 from asyncviews.background import BackgroundQueueFull, State, runner
+from asyncviews.background.policy import policy_of
 from asyncviews.conf import get_settings
 from asyncviews.durable import store
+from asyncviews.durable.capacity import Capacity
 from asyncviews.durable.models import Status, StoredTask
 from asyncviews.durable.options import DurableOptions
-from asyncviews.durable.results import to_result
+from asyncviews.durable.outbox import Outbox
+from asyncviews.durable.results import announce, import_task
 from asyncviews.durable.store import Outcome
-from asyncviews.tasks.compat import TaskError
-from asyncviews.tasks.enqueued import EnqueuedTask, Result, error_of, new_worker_id
+from asyncviews.durable.task import MAX_MISSES, DurableTask, failure, missed
+from asyncviews.durable.watch import LoopPulse, Watch
+from asyncviews.tasks.enqueued import new_worker_id
 
 logger = logging.getLogger("asyncviews.durable")
 
@@ -42,39 +49,14 @@ _workers: dict[str, DurableWorker] = {}
 def wake(alias: str) -> None:
     """Have this process look for tasks now, if it runs those of a backend."""
     if (worker := _workers.get(alias)) is not None:
-        worker.wake()
-
-
-class DurableTask(EnqueuedTask):
-    """A task of the database while this process runs it."""
-
-    __slots__ = ("_worker",)
-
-    def __init__(self, result: Result, worker: DurableWorker) -> None:
-        super().__init__(result, worker.options, worker.sender, worker_id=worker.id)
-        self._worker = worker
-
-    def is_final(self) -> bool:
-        """Whether somebody wants it to end; else it is its process that ends."""
-        return self._cancel_requested and not self.abandoned
-
-    def log_abandoned(self) -> None:
-        logger.warning(
-            "Background task %s is left to the next process: this one is shutting down.",
-            self.full_text(),
-        )
-
-    def on_end(self) -> None:
-        if self.memo.is_finished or self.is_final():
-            super().on_end()
-            outcome = Outcome(self.id, self.worker_id, values(self.memo))
-        else:
-            outcome = Outcome(self.id, self.worker_id, None, interrupted=not self.abandoned)
-        self._worker.ended(outcome)
+        worker.look()
 
 
 class DurableWorker:
-    """Runs the tasks of one `DurableBackend` in this process, as many as its runner has room for."""
+    """Runs the tasks of one `DurableBackend` in this process, as many as there is room for.
+
+    It is made on the event loop on which the tasks run.
+    """
 
     def __init__(
         self, alias: str, queues: set[str], options: DurableOptions, *, sender: type
@@ -84,14 +66,25 @@ class DurableWorker:
         self.sender = sender
         """Of the signals: the backend's class."""
         self.id = new_worker_id()
-        self._queues = queues
+        limits = {name: options.of_queue(name).max_running for name in queues}
+        self._queue_limits = {name: most for name, most in limits.items() if most is not None}
+        self._functions: dict[str, int | None] = {}
+        self._next_search: dict[str, float] = {}
         self._live: dict[str, DurableTask] = {}
-        self._outcomes: deque[Outcome] = deque()
-        self._seen: dict[str, tuple[int, float]] = {}
-        self._next_beat = self._next_prune = 0.0
+        self._beginning: deque[tuple[DurableTask, asyncio.Future[None]]] = deque()
+        self._outbox = Outbox(max_interruptions=options.max_interruptions, probe=self._probe)
+        self._loop = asyncio.get_running_loop()
+        self._pulse = LoopPulse(self._loop)
+        self._watch = Watch(options.lease)
+        self._next_beat = self._next_prune = self._next_cancel = 0.0
+        self._next_retry = inf
+        self._begins = True
+        """Whether what is claimed now begins at once."""
         self._claiming = True
         self._closing = False
-        self._reachable = self._sure = True
+        self._reachable = self._sure = self._responsive = True
+        self._blocked = False
+        self._failing_since: float | None = None
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"asyncviews-durable-{alias}")
         self._thread.daemon = True
@@ -118,6 +111,11 @@ class DurableWorker:
     def wake(self) -> None:
         self._wake.set()
 
+    def look(self) -> None:
+        """Look for tasks of every kind now: there are new ones."""
+        self._next_search.clear()
+        self.wake()
+
     def stop_claiming(self) -> None:
         """Take no more tasks; what runs keeps its lease until it ends."""
         self._claiming = False
@@ -129,29 +127,58 @@ class DurableWorker:
         self.wake()
         self._thread.join(CLOSE_TIMEOUT + RETRY_INTERVAL)
 
+    # What its tasks call
+
+    async def begin(self, task: DurableTask) -> None:
+        """Return when the database has noted that a task begins."""
+        noted = asyncio.get_running_loop().create_future()
+        self._beginning.append((task, noted))
+        self.wake()
+        await noted
+
     def ended(self, outcome: Outcome) -> None:
-        """Take how a task ended, in any thread."""
-        self._outcomes.append(outcome)  # first: a task is in one of the two until it is written
+        """Take what became of a task, in any thread."""
+        self._outbox.add(outcome)  # first: a task is in one of the two until it is written
         self._live.pop(outcome.task_id, None)
+        if outcome.values and (due := outcome.values.get("retry_at")):
+            pause = (due - timezone.now()).total_seconds()
+            self._next_retry = min(self._next_retry, time.monotonic() + pause)
         self.wake()
 
     # In the thread
 
     def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as exc:
+            logger.exception("The worker of durable tasks has ended.")
+            health.fail(self._part, repr(exc), restart=True)
+        finally:
+            connections.close_all()
+
+    def _work(self) -> None:
         while not self._closing:
             self._try(self._step)
-            self._wake.wait(self.options.poll_interval if self._reachable else RETRY_INTERVAL)
+            self._wake.wait(self._pause())
             self._wake.clear()
         deadline = time.monotonic() + CLOSE_TIMEOUT
         while not self._try(self._leave) and time.monotonic() < deadline:
             time.sleep(RETRY_INTERVAL / 4)
-        for outcome in self._outcomes:
+        for outcome in self._outbox:
             logger.error(
                 "How task %s ended could not be written; it will run again.", outcome.task_id
             )
-        connections.close_all()
 
-    def _try(self, step: Any) -> bool:
+    def _pause(self) -> float:
+        """Return the seconds until there is something to do, if nothing happens."""
+        if not self._reachable:
+            return min(RETRY_INTERVAL, self.options.lease / 6)
+        until_retry = self._next_retry - time.monotonic()
+        if until_retry <= 0:
+            self._next_retry = inf
+        return min(self.options.poll_interval, max(until_retry, 0.0))
+
+    def _try(self, step: Callable[[], None]) -> bool:
         """Do something with the database; return whether it was there."""
         try:
             step()
@@ -159,44 +186,83 @@ class DurableWorker:
             if self._reachable:
                 logger.error("The database of the tasks cannot be used: %s", exc)  # noqa: TRY400 - it comes back
             self._reachable, self._sure = False, False
+            self._watch.interrupt()
             connections.close_all()
+            self._note_failure(f"the database cannot be used: {exc}", restart=False)
             return False
-        except Exception:
+        except Exception as exc:
             logger.exception("The worker of durable tasks failed, and goes on.")
+            self._note_failure(repr(exc), restart=True)
             return False
         if not self._reachable:
             logger.warning("The database of the tasks can be used again.")
-        self._reachable = True
+        self._reachable, self._failing_since = True, None
+        health.recover(self._part)
         return True
 
-    def _step(self) -> None:
-        self._save()
+    @property
+    def _part(self) -> str:
+        return f'The worker of TASKS["{self.alias}"]'
+
+    def _note_failure(self, reason: str, *, restart: bool) -> None:
+        """Say that this process is not what it should be, when that lasts as long as a lease."""
         now = time.monotonic()
-        if now >= self._next_beat:
+        self._failing_since = self._failing_since or now
+        if now - self._failing_since >= self.options.lease:
+            health.fail(self._part, reason, restart=restart)
+
+    def _step(self) -> None:
+        self._outbox.write()
+        self._note_begun()
+        now = time.monotonic()
+        self._look_at_loop()
+        if now >= self._next_beat and self._responsive:
             self._show_life()
-            self._bury_the_dead(now)
+            self._bury_the_dead()
             self._next_beat = now + self.options.lease / 6
         if now >= self._next_prune:
             store.prune(self.alias, self.options.history_age)
             self._next_prune = now + PRUNE_INTERVAL
         if not self._sure:
             self._find_lost_claims()
-        if self._live:
-            for task_id in store.cancel_requests(self.id):
-                if task := self._live.get(task_id):
-                    task.cancel()
-        while self._claiming and self._claim():
-            self._save()
+        if self._live and now >= self._next_cancel:
+            self._cancel_requested()
+            self._next_cancel = now + self.options.poll_interval
+        while self._claiming and self._responsive and self._claim():
+            self._outbox.write()
+            self._note_begun()
+
+    def _probe(self) -> None:
+        """Write something else than outcomes, by a new connection."""
+        connections[store.database()].close()
+        store.show_life(self.id)
 
     def _leave(self) -> None:
-        self._save()
+        self._outbox.write()
         for task in list(self._live.values()):
-            self._outcomes.append(Outcome(task.id, task.worker_id, None))
+            self._outbox.add(Outcome(task.id, task.worker_id, None))
             self._live.pop(task.id, None)
-        self._save()
+        self._outbox.write()
         store.unregister(self.id)
 
+    def _cancel_requested(self) -> None:
+        for task_id in store.cancel_requests(self.id):
+            if task := self._live.get(task_id):
+                task.cancel()
+
     # Leases
+
+    def _look_at_loop(self) -> None:
+        """Show no life while the event loop does not run: then tasks do not, either."""
+        silence, lease = self._pulse.silence(), self.options.lease
+        self._responsive = silence < lease / 6
+        if silence >= lease / 3 and not self._blocked:
+            logger.warning(
+                "The event loop has been blocked for %.1f s. When it is for %g s, other processes "
+                "take over the tasks of worker %s.",
+                silence, lease, self.id,
+            )  # fmt: skip
+        self._blocked = silence >= lease / 3
 
     def _show_life(self) -> None:
         if store.show_life(self.id):
@@ -215,163 +281,210 @@ class DurableWorker:
             old, len(lost), new,
         )  # fmt: skip
         for task in lost:
-            self._live.pop(task.id, None)
-            task.abandoned = True
-            task.cancel()
+            self._drop(task)
 
-    def _bury_the_dead(self, now: float) -> None:
+    def _drop(self, task: DurableTask) -> None:
+        """Stop a task that is no longer leased to this process."""
+        self._live.pop(task.id, None)
+        task.abandoned = True
+        task.cancel()
+
+    def _bury_the_dead(self) -> None:
         beats = store.beats(self.alias)
         beats.pop(self.id, None)
-        self._seen = {
-            worker: seen
-            if (seen := self._seen.get(worker)) is not None and seen[0] == beat
-            else (beat, now)
-            for worker, beat in beats.items()
-        }
-        for worker, (beat, since) in self._seen.items():
-            if now - since < self.options.lease * 2 / 3:
+        for worker, beat in self._watch.look(beats):
+            held = store.bury(worker, beat, max_interruptions=self.options.max_interruptions)
+            if held is None:  # another process was first
                 continue
-            interrupted = store.bury(worker, beat, max_interruptions=self.options.max_interruptions)
-            if interrupted is None:  # another process was first
-                continue
+            failed = [task for task in held if task.status == Status.FAILED]
             logger.warning(
                 "Worker %s has ended without a word; %s tasks of it are run again.",
-                worker, sum(task.status == Status.READY for task in interrupted),
+                worker, len(held) - len(failed),
             )  # fmt: skip
-            for task in interrupted:
-                if task.status == Status.FAILED:
-                    logger.error("Task %s was interrupted too often, and has failed.", task)
+            for task in failed:
+                logger.error("Task %s was interrupted too often, and has failed.", task)
+            announce({task.id for task in failed})
+            self._next_search.clear()
 
-    # Tasks
+    # Beginning
+
+    def _note_begun(self) -> None:
+        """Have the database note which tasks begin, and let them."""
+        while self._beginning:
+            beginning = [self._beginning[number] for number in range(len(self._beginning))]
+            by_worker: dict[str, list[str]] = {}
+            for task, _ in beginning:
+                by_worker.setdefault(task.worker_id, []).append(task.id)
+            begun = set().union(*(store.begin(worker, ids) for worker, ids in by_worker.items()))
+            for _ in beginning:
+                self._beginning.popleft()
+            now = time.monotonic()
+            for task, _ in beginning:
+                if task.id in begun:
+                    task.begun = now
+                else:
+                    self._drop(task)
+            noted = [future for task, future in beginning if task.id in begun]
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(_resolve, noted)
+
+    # Claiming
 
     def _claim(self) -> bool:
-        """Give the runner what it has room for; return whether there may be more."""
-        most = self._room()
-        if most <= 0:
+        """Give the runner what it has room for; return whether there may be more.
+
+        What was interrupted, and so may be what ends its processes, begins only where nothing else
+        has just begun, and until it has shown that it does no harm, nothing else begins. Its last
+        chance it has in a process that runs nothing else, up to its end.
+        """
+        live = list(self._live.values())
+        if any(self._is_to_be_alone(task) for task in live):
             return False
-        claimed: list[StoredTask] = []
-        live = Counter(task.memo.task.queue_name for task in list(self._live.values()))
-        limits = {name: self.options.of_queue(name).max_running for name in self._queues}
-        limited = {name: limit for name, limit in limits.items() if limit is not None}
-        due = store.due(self.alias).exclude(task_path__in=self._full_paths())
-        for name, limit in limited.items():
-            if room := min(most - len(claimed), limit - live[name]):
-                claimed += store.claim(self.id, due.filter(queue_name=name), room)
-        if room := most - len(claimed):
-            claimed += store.claim(self.id, due.exclude(queue_name__in=limited), room)
-        for stored in claimed:
-            self._hand_over(stored)
-        return len(claimed) == most
+        capacity = self._capacity(live)
+        if capacity.slots <= 0:
+            return False
+        due = store.due(self.alias)
+        fresh = due.filter(interruptions=0)
+        if (suspect := self._first_suspect(due, capacity, live)) is not None:
+            fresh = store.before(fresh, suspect)
+        claimed = self._fetch(fresh, capacity)
+        if suspect is None or claimed:
+            return claimed and not capacity.slots
+        if not any(task.is_on_probation for task in live):
+            capacity.slots = 1
+            self._fetch(due.filter(id=suspect.id), capacity)
+        return False
+
+    def _capacity(self, live: list[DurableTask]) -> Capacity:
+        """Return what the runner would start now; one task always may wait there for its turn.
+
+        Those whose end is not written yet keep their place: a kill has them run again, too.
+        """
+        settings, pool = get_settings(), runner.threads
+        ours = [task for task in live if task.needs_thread]
+        # What begins or ends meanwhile is counted twice rather than not at all.
+        others = runner.stats().running - sum(task.state is State.RUNNING for task in live)
+        slots = settings.max_running - len(live) - max(others, 0)
+        others = pool.busy + pool.waiting - sum(task.has_thread for task in ours)
+        threads = settings.background_threads - len(ours) - max(others, 0)
+        unwritten = len(self._outbox)
+        slots, threads = slots - unwritten, threads - unwritten
+        self._begins = True
+        if slots <= 0 and not live and not unwritten:
+            slots, self._begins = 1, False
+        if threads <= 0 and not ours and not unwritten:
+            threads, self._begins = 1, False
+        return Capacity(
+            slots=max(min(slots, runner.room), 0), threads=max(threads, 0),
+            queues=self._queue_limits, functions=self._functions, live=live,
+        )  # fmt: skip
+
+    def _is_to_be_alone(self, task: DurableTask) -> bool:
+        last_chance = task.interruptions >= self.options.max_interruptions - 1
+        return task.interruptions > 0 and (last_chance or task.is_on_probation)
+
+    def _first_suspect(
+        self, due: QuerySet[StoredTask], capacity: Capacity, live: list[DurableTask]
+    ) -> StoredTask | None:
+        """Return the interrupted task whose turn it is, if it pays to wait until it can be alone."""
+        if not self._pays("suspects"):
+            return None
+        suspects = due.filter(interruptions__gt=0)
+        if not all(task.is_on_probation for task in live):
+            suspects = suspects.filter(interruptions__lt=self.options.max_interruptions - 1)
+        first = store.in_turn(capacity.remaining(suspects)).first()
+        self._note_search("suspects", found=first is not None)
+        return first
+
+    def _fetch(self, due: QuerySet[StoredTask], capacity: Capacity) -> bool:
+        """Claim and hand over what fits; return whether that is anything."""
+        fetched = False
+        while capacity.slots and self._claiming:
+            for_threads = capacity.threads > 0
+            if not for_threads and not self._pays("async"):
+                break
+            claimed = store.claim(
+                self.id,
+                capacity.remaining(due),
+                capacity.most,
+                lambda rows: (
+                    capacity.choose(rows) if self._claiming else []
+                ),  # it may end meanwhile
+                begun=self._begins,
+            )
+            for path in capacity.unknown:
+                self._functions[path] = _limit_of(path)
+            for stored in claimed:
+                self._hand_over(stored)
+            fetched = fetched or bool(claimed)
+            if not for_threads:
+                self._note_search("async", found=bool(claimed))
+            if capacity.exhausted:
+                break
+        return fetched
+
+    def _pays(self, search: str) -> bool:
+        """Whether to search for what is rare: not if it was in vain within the poll interval."""
+        return time.monotonic() >= self._next_search.get(search, 0.0)
+
+    def _note_search(self, search: str, *, found: bool) -> None:
+        pause = 0.0 if found else self.options.poll_interval
+        self._next_search[search] = time.monotonic() + pause
 
     def _find_lost_claims(self) -> None:
         """Run what was claimed for this process by a commit whose answer never came."""
         leased = store.leased(self.id)
-        known = {*list(self._live), *(outcome.task_id for outcome in list(self._outcomes))}
+        known = {*list(self._live), *(outcome.task_id for outcome in self._outbox)}
         for stored in leased:
             if stored.id not in known:
                 self._hand_over(stored)
         self._sure = True
 
-    def _room(self) -> int:
-        """How many more tasks the runner would start now; one always may wait its turn there.
-
-        Those whose end is not written yet keep their place: a kill has them run again, too.
-        """
-        tasks = list(self._live.values())
-        waiting = sum(task.state is State.QUEUED for task in tasks)
-        free = get_settings().max_running - runner.stats().running
-        return min(max(free, 1) - waiting - len(self._outcomes), runner.room)
-
-    def _full_paths(self) -> list[str]:
-        """Which tasks run as often as their function allows."""
-        live: Counter[str] = Counter()
-        limits = {}
-        for task in list(self._live.values()):
-            if task.policy.max_running is not None:
-                path = task.memo.task.module_path
-                live[path] += 1
-                limits[path] = task.policy.max_running
-        return [path for path, count in live.items() if count >= limits[path]]
-
     def _hand_over(self, stored: StoredTask) -> None:
+        if stored.cancel_requested:  # it ended its last process meanwhile
+            values = failure(stored.errors, asyncio.CancelledError())
+            self._outbox.add(Outcome(stored.id, self.id, values, unannounced=True))
+            return
         try:
-            if stored.cancel_requested:
-                raise asyncio.CancelledError  # noqa: TRY301 - it ended its last process meanwhile
-            task = DurableTask(to_result(stored), self)
-        except asyncio.CancelledError as exc:
-            self._outcomes.append(Outcome(stored.id, self.id, failure(stored.errors, exc)))
+            task = DurableTask(stored, self)
+        except BaseException as exc:  # noqa: BLE001 - importing it may end in anything, SystemExit included
+            self._outbox.add(self._missed(stored, exc))
             return
-        except Exception as exc:
-            logger.exception("Task %s cannot be run.", stored)
-            self._outcomes.append(Outcome(stored.id, self.id, failure(stored.errors, exc)))
-            return
-        twice = runner.task(task.id) is not None  # its first run here has lost its lease
-        if twice or task.memo.task.module_path in self._full_paths():
-            self._outcomes.append(Outcome(stored.id, self.id, None))
+        if runner.task(task.id) is not None:  # its first run here has lost its lease
+            self._outbox.add(Outcome(stored.id, self.id, None))
             return
         self._live[task.id] = task
         try:
             runner.accept(task)
         except BackgroundQueueFull:
             self._live.pop(task.id, None)
-            self._outcomes.append(Outcome(stored.id, self.id, None))
+            self._outbox.add(Outcome(stored.id, self.id, None))
         else:
             runner.start([task])
 
-    def _save(self) -> None:
-        """Write how tasks ended; what cannot be written stays for the next time."""
-        while self._outcomes:
-            batch = [self._outcomes.popleft() for _ in range(min(len(self._outcomes), 200))]
-            try:
-                self._write(batch)
-            except (DataError, ValueError):
-                for outcome in batch:
-                    self._write_alone(outcome)
-            except BaseException:
-                self._outcomes.extendleft(reversed(batch))
-                raise
-
-    def _write_alone(self, outcome: Outcome) -> None:
-        """Write one of which the database may not like what it returned."""
-        try:
-            self._write([outcome])
-        except (DataError, ValueError) as exc:
-            logger.exception("What task %s returned cannot be stored.", outcome.task_id)
-            self._write([outcome._replace(values=failure([], exc))])
-
-    def _write(self, outcomes: list[Outcome]) -> None:
-        for task_id in store.save(outcomes, max_interruptions=self.options.max_interruptions):
-            logger.error(
-                "Task %s had lost its lease when it ended here; another process runs it again.",
-                task_id,
-            )
+    def _missed(self, stored: StoredTask, exc: BaseException) -> Outcome:
+        """Leave a task that cannot be imported to another process."""
+        if (again := missed(stored.misses)) is None:
+            logger.error("Task %s cannot be run.", stored, exc_info=exc)
+            values = failure(stored.errors, exc)
+            return Outcome(stored.id, self.id, values, unannounced=True)
+        logger.warning(
+            "Task %s cannot be run by this process, and goes back; it fails if that is so %s "
+            "times: %r",
+            stored, MAX_MISSES, exc,
+        )  # fmt: skip
+        return Outcome(stored.id, self.id, again)
 
 
-def values(result: Result) -> dict[str, Any]:
-    """Return what is written of a result that has ended."""
-    return {
-        "status": result.status.value,
-        "started_at": result.started_at,
-        "last_attempted_at": result.last_attempted_at,
-        "finished_at": result.finished_at,
-        "return_value": result._return_value,  # noqa: SLF001 - what its property gives when it succeeded
-        "errors": [_storable(error) for error in result.errors],
-        "worker_ids": result.worker_ids,
-    }
+def _limit_of(path: str) -> int | None:
+    """Return how many calls of a task's function run at once."""
+    try:
+        return policy_of(import_task(path).func).max_running
+    except BaseException:  # noqa: BLE001 - whoever is to run it says so
+        return None
 
 
-def failure(errors: list[dict[str, str]], exc: BaseException) -> dict[str, Any]:
-    """Return what is written of a task that has failed outside its function."""
-    return {
-        "status": Status.FAILED,
-        "finished_at": timezone.now(),
-        "errors": [*errors, _storable(error_of(exc))],
-    }
-
-
-def _storable(error: TaskError) -> dict[str, str]:
-    """Return an error without the characters that JSON in a database may not hold."""
-    return {
-        name: text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
-        for name, text in asdict(error).items()
-    }
+def _resolve(futures: list[asyncio.Future[None]]) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)

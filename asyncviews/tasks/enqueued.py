@@ -6,18 +6,21 @@ import asyncio
 import copy
 import os
 import socket
+import threading
 import traceback
 from collections.abc import Awaitable, Callable, Hashable
 from functools import cache
 from typing import Any, TypeAlias
 
+from django.db import connections
 from django.dispatch import Signal
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
 from asyncviews import internals
-from asyncviews.background.task import BackgroundTask
+from asyncviews.background.task import BackgroundTask, TaskRetried
 from asyncviews.tasks.compat import (
+    Task,
     TaskContext,
     TaskError,
     TaskResult,
@@ -29,6 +32,7 @@ from asyncviews.tasks.options import Options
 
 Result: TypeAlias = "TaskResult[Any]"
 
+
 _LOGGING = (signals.log_task_enqueued, signals.log_task_started, signals.log_task_finished)
 
 
@@ -38,7 +42,13 @@ class EnqueuedTask(BackgroundTask[Any]):
     __slots__ = ("_queue_limit", "_sender", "worker_id")
 
     def __init__(
-        self, result: Result, options: Options, sender: type, *, worker_id: str | None = None
+        self,
+        result: Result,
+        options: Options,
+        sender: type,
+        *,
+        worker_id: str | None = None,
+        origin: str | None = None,
     ) -> None:
         task = result.task
         super().__init__(
@@ -46,6 +56,7 @@ class EnqueuedTask(BackgroundTask[Any]):
             tuple(result.args),
             result.kwargs,
             task_id=result.id,
+            origin=origin,
             priority=task.priority,
             run_after=task.run_after.timestamp() if task.run_after else None,
             policy=options.policy_of(task),
@@ -84,6 +95,8 @@ class EnqueuedTask(BackgroundTask[Any]):
             value = normalize_json(await attempts())
         except asyncio.CancelledError as exc:
             cancelled = exc  # signals are sent outside of this block, where awaiting is safe
+        except TaskRetried:
+            raise
         except BaseException as exc:
             self.record_failure(exc)
             await self.notify(signals.task_finished)  # here, for its receivers to see the exception
@@ -109,6 +122,7 @@ class EnqueuedTask(BackgroundTask[Any]):
     def on_end(self) -> None:
         if not self.memo.is_finished:  # it was stopped before it ran
             self.record_failure(self._error or asyncio.CancelledError())
+            send_finished(self._sender, self.memo)
 
     def record_failure(self, exc: BaseException) -> None:
         self.memo.errors.append(error_of(exc))
@@ -129,8 +143,24 @@ class EnqueuedTask(BackgroundTask[Any]):
         else:
             await signal.asend(self._sender, task_result=self.memo)
 
-    def log_failure(self, exc: BaseException) -> None:
-        """Say nothing: Django logs the signal, with the traceback."""
+
+def send_finished(sender: type, result: Result) -> None:
+    """Send ``task_finished`` for a task that has ended outside its function, from any thread.
+
+    Receivers that are not Django's own get a thread: they may wait for what calls this.
+    """
+    if internals.hears_only(signals.task_finished, _LOGGING):
+        signals.task_finished.send_robust(sender, task_result=result)
+    else:
+        args = (sender, snapshot(result))
+        threading.Thread(target=_send_finished_here, args=args, daemon=True).start()
+
+
+def _send_finished_here(sender: type, result: Result) -> None:
+    try:
+        signals.task_finished.send_robust(sender, task_result=result)
+    finally:
+        connections.close_all()
 
 
 def new_result(task: Any, args: Any, kwargs: Any, *, backend: str) -> Result:
@@ -155,7 +185,7 @@ def new_result(task: Any, args: Any, kwargs: Any, *, backend: str) -> Result:
     )
 
 
-def update(result: Result, **attributes: Any) -> None:
+def update(result: Result | Task[..., Any], **attributes: Any) -> None:
     """Change a result, which is frozen for everybody else; Django's own backends do so too."""
     for name, value in attributes.items():
         object.__setattr__(result, name, value)

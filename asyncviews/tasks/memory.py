@@ -8,6 +8,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.db import transaction
 
+from asyncviews import origin
 from asyncviews.background import runner
 from asyncviews.tasks.compat import BaseTaskBackend, Task, TaskResultDoesNotExist, signals
 from asyncviews.tasks.enqueued import EnqueuedTask, Result, new_result, snapshot
@@ -83,7 +84,7 @@ class AsyncioBackend(BaseTaskBackend):
     def _accept(self, task: Task[..., Any], args: Any, kwargs: Any) -> EnqueuedTask:
         self.validate_task(task)
         result = new_result(task, args, kwargs, backend=self.alias)
-        accepted = EnqueuedTask(result, self._options, type(self))
+        accepted = EnqueuedTask(result, self._options, type(self), origin=origin.current())
         runner.accept(accepted)
         return accepted
 

@@ -135,3 +135,17 @@ def logs_in(name: str, password: str) -> None:
 @background_task(secrets=["password"])
 def logs_in_with_context(context: Any, name: str, password: str = "") -> None:
     raise ValueError("denied")
+
+
+@task
+@background_task(attempts=5, backoff=0.2, retry_on=lambda exc: 0.01)
+def burns_often() -> None:
+    trail.append("burned")
+    raise ValueError("burned")
+
+
+@task
+@background_task(attempts=2, backoff=0.3)
+async def burns_slowly() -> None:
+    trail.append("burned")
+    raise ValueError("burned")

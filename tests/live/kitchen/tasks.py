@@ -3,11 +3,14 @@
 import asyncio
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import django
 from django.conf import settings
 from django.db import connection
+
+from asyncviews import background_task
 
 if django.VERSION >= (6, 0):
     from django.tasks import task
@@ -56,6 +59,34 @@ def kills(number: int) -> None:
     """End the process, as a segmentation fault would."""
     leave_a_line(number)
     os.abort()
+
+
+@in_queue
+@background_task(attempts=5, retry_on=lambda exc: 0.3)
+def burns(number: int) -> None:
+    leave_a_line(f"{number} burned")
+    raise ValueError("burned")
+
+
+@in_queue
+async def simmer(number: int) -> None:
+    leave_a_line(f"{number} begun")
+    await asyncio.sleep(8)
+    leave_a_line(number)
+
+
+@in_queue
+async def blocks_once(number: int) -> None:
+    """Block the event loop, in the first process that runs it."""
+    block_once(number)
+
+
+def block_once(number: int) -> None:
+    begun = Path(settings.KITCHEN_LEDGER).read_text().count(f"{number} blocks\n")
+    leave_a_line(f"{number} blocks")
+    if not begun:
+        time.sleep(7)
+    leave_a_line(number)
 
 
 @in_queue

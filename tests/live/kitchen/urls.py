@@ -33,6 +33,22 @@ class Enqueue(AsyncView):
         return numbers
 
 
+class Poison(AsyncView):
+    """Enqueue, all at once, healthy tasks and in their midst one that ends its process."""
+
+    async def get(self, request: HttpRequest, count: Query[int]) -> HttpResponse:
+        await sync_to_async(self.enqueue)(count // 2)
+        return HttpResponse("poisoned")
+
+    @transaction.atomic
+    def enqueue(self, half):
+        for number in range(half):
+            tasks.smoke.enqueue(number)
+        tasks.kills.enqueue(5000)
+        for number in range(half, 2 * half):
+            tasks.smoke.enqueue(number)
+
+
 class Add(BackgroundTaskMixin, AsyncView):
     async def get(self, request: HttpRequest, count: Query[int]) -> HttpResponse:
         for number in range(count):
@@ -53,6 +69,7 @@ class Sleeps(AsyncView):
 
 urlpatterns = [
     path("enqueue/", Enqueue.as_view()),
+    path("poison/", Poison.as_view()),
     path("add/", Add.as_view()),
     path("contract/", Contract.as_view()),
     path("sleep/", Sleeps.as_view()),
