@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DJANGO ?= django
+JOBS ?= $(shell expr 2 '*' `nproc 2>/dev/null || echo 2`)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 
@@ -47,9 +48,10 @@ demo: $(VENV)/$(if $(filter celery,$(DEMO_TASKS)),.celery,.demo)
 	$(BIN)/python -m demo_site migrate --verbosity 0
 	$(BIN)/python -m demo_site runserver 127.0.0.1:8000
 
-# SERVERS=1 tests the application with other servers, too.
+# Most live tests wait for processes, so more tests than processors run at once. SERVERS=1 tests the
+# application with other servers, too.
 test: $(VENV)/.dev $(if $(SERVERS),$(VENV)/.servers)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -4,6 +4,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import psycopg
@@ -15,6 +16,15 @@ from django.utils import translation
 from asyncviews.asgi import ASGIHandler, lifespan
 from asyncviews.background import runner
 from asyncviews.handler import request_threads
+from tests.ci import is_ci, pytest_collection_modifyitems
+from tests.demo.browser import CHROMIUM, Browser, Chromium
+
+__all__ = ["pytest_collection_modifyitems"]
+
+# Each new client of httpx reads the certificates of all authorities, which takes 25 ms of processor
+# time. The tests and the servers that they start need none: this directory has none.
+os.environ.pop("SSL_CERT_FILE", None)
+os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
 
 
 @pytest.fixture
@@ -77,7 +87,7 @@ def http_scope(path: str, *, query: str = "", method: str = "GET") -> dict[str, 
     }
 
 
-async def until(condition: Callable[[], object], *, seconds: float = 5) -> None:
+async def until(condition: Callable[[], object], *, seconds: float = 20) -> None:
     """Wait for `condition` to become true, which other tasks or threads will make it."""
     async with asyncio.timeout(seconds):
         while not condition():
@@ -140,8 +150,23 @@ def postgres(django_db_blocker) -> Iterator[Postgres]:
     server.close()
 
 
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    if CHROMIUM is None:
+        missing("no Chromium on this machine")
+    with Chromium(tmp_path_factory.mktemp("chromium")) as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def browser(chromium: Chromium) -> Iterator[Browser]:
+    """A page with cookies and a cache of its own."""
+    with chromium.page() as page:
+        yield page
+
+
 def missing(reason: str) -> NoReturn:
     """Skip, but fail where everything must be there."""
-    if os.environ.get("CI") == "true":
+    if is_ci():
         pytest.fail(reason)
     pytest.skip(reason)

@@ -64,9 +64,8 @@ async def test_http_is_answered(get):
 
 
 async def test_other_protocols_are_refused_as_by_django():
-    communicator = ApplicationCommunicator(ASGIHandler(), {"type": "webtransport"})
     with pytest.raises(ValueError, match="ASGI/HTTP connections, not webtransport"):
-        await communicator.receive_output(5)
+        await ApplicationCommunicator(ASGIHandler(), {"type": "webtransport"}).wait(5)
 
 
 async def test_a_websocket_is_closed_before_it_opens(caplog):

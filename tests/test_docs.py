@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -31,6 +30,7 @@ import asyncviews.testing
 from asyncviews import inline
 from asyncviews.asgi import lifespan
 from asyncviews.conf import Settings
+from tests.live.server_process import free_port
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -140,8 +140,7 @@ class Server:
     """A server that the tutorial has started, and its terminal."""
 
     def __init__(self, home: Path, command: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.address = f"127.0.0.1:{free_port()}"
         options = ["--noreload"] if command.endswith("runserver") else []  # restarted by the test
         self.process = subprocess.Popen(
             [sys.executable, *shlex.split(command)[1:], self.address, *options],
@@ -268,6 +267,7 @@ def assert_shows(output: str, shown: str) -> None:
 
 
 @pytest.mark.live
+@pytest.mark.once_in_ci
 def test_the_tutorial_can_be_followed(tmp_path: Path) -> None:
     reader = Reader(tmp_path)
     try:
@@ -472,6 +472,7 @@ class CommandTests(LiveServerTestCase):
 
 
 @pytest.mark.live
+@pytest.mark.once_in_ci
 def test_the_guides_show_a_project_that_works(tmp_path: Path) -> None:
     for page in sorted((DOCS / "how-to").glob("*.md")):
         for block in blocks(page):
@@ -486,7 +487,8 @@ def test_the_guides_show_a_project_that_works(tmp_path: Path) -> None:
     (tmp_path / "project/test_guides.py").write_text(HOW_TO_TESTS)
     test = ["python", "-W", "error", "-m", "django", "test", "--settings", "project.settings"]
     assert_shows(run(test, tmp_path), "Found 20 test(s).\nOK")
-    pytest = ["python", "-W", "error", "-m", "pytest", "--ds=project.settings"]
+    without = ("-pno:schemathesis", "-pno:hypothesispytest")  # they take long to load
+    pytest = ["python", "-W", "error", "-m", "pytest", "--ds=project.settings", *without]
     asyncio = ["-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]
     assert "3 passed" in run([*pytest, *asyncio, "project/test_guests.py"], tmp_path)
 

@@ -122,10 +122,14 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     return pytester
 
 
+WITHOUT = [f"-pno:{plugin}" for plugin in ("randomly", "xdist", "schemathesis", "hypothesispytest")]
+"""Plugins of this suite that take long to load, and change nothing here."""
+
+
 def run(project: pytest.Pytester, *options: str) -> pytest.RunResult:
     scope = "asyncio_default_fixture_loop_scope=function"  # pytest-asyncio warns without one
     scoped = () if "no:asyncio" in options else ("-o", scope)
-    always = ("-W", "error", "-p", "no:randomly", *scoped)
+    always = ("-W", "error", *WITHOUT, *scoped)
     return project.runpytest_subprocess(*always, *options, timeout=100)
 
 

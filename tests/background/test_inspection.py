@@ -215,7 +215,7 @@ async def test_a_deferred_task_starts_when_its_time_has_come(app_lifespan):
     runner.start([task])
     await asyncio.sleep(0.02)
     assert task.state is State.QUEUED
-    assert 0.1 <= await task - began < 2
+    assert 0.1 <= await task - began < 10
 
 
 async def test_a_deferred_task_notices_that_the_clock_was_set(app_lifespan, monkeypatch):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,12 +11,6 @@ from tests.conftest import missing
 from tests.live.server_process import LIVE, ProjectServer
 
 StartServer = Callable[..., ProjectServer]
-
-
-def once_in_ci() -> None:
-    """Skip in CI but for one pair of Python and Django, for which ``SERVERS`` is set."""
-    if os.environ.get("CI") == "true" and "SERVERS" not in os.environ:
-        pytest.skip("tested with one pair of Python and Django")
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ import socket
 import threading
 from contextlib import suppress
 
+from tests.live.server_process import free_port
+
 
 class Proxy:
     """Stands between clients and a server of this machine, at `port`."""
@@ -14,12 +16,11 @@ class Proxy:
         self._target = target
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
-        self.port = 0
+        self.port = free_port()
         self.open()
 
     def open(self) -> None:
         listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = listener.getsockname()[1]
         self._sockets.append(listener)
         self._start(self._accept, listener)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import socket
@@ -20,7 +21,12 @@ import httpx
 T = TypeVar("T")
 
 LIVE = Path(__file__).parent
-PATIENCE = 20.0  # seconds to wait for what must happen
+PATIENCE = 40.0  # seconds to wait for what must happen
+SOON = 10.0
+"""Seconds that what happens at once takes at most, on a machine that does much else meanwhile.
+
+What would be waited for otherwise takes longer: requests and tasks a minute, deadlines 20 seconds.
+"""
 
 
 class ServerProcess:
@@ -145,6 +151,17 @@ def workers(server: ServerProcess) -> set[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     commands = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
     return {child for child, command in commands.items() if b"spawn_main" in command}
+
+
+def free_port() -> int:
+    """Return a port on which a server can listen, now and again later.
+
+    It is below those that the system gives to clients, and to servers that ask for any.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_768)  # the seed is that of all processes
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def is_running(pid: int) -> bool:

@@ -9,7 +9,7 @@ from openapi_spec_validator import validate
 from tests.demo.server import serving
 from tests.openapi.conformance import answers
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.live, pytest.mark.once_in_ci, pytest.mark.timeout(180)]
 
 TOKEN = "x" * 32
 CSRF = {"Cookie": f"csrftoken={TOKEN}", "X-CSRFToken": TOKEN}
@@ -28,7 +28,7 @@ def test_the_api_keeps_its_document(tmp_path) -> None:
             batches = {"meats": ["ribs", "salmon"]}
             httpx.post(f"{server.url}/api/batches/", json=batches, headers=CSRF, timeout=20)
         found = answers(
-            server.url, document, examples=15, headers=CSRF, without=ENDLESS, inexact=INEXACT
+            server.url, document, examples=10, headers=CSRF, without=ENDLESS, inexact=INEXACT
         )
         assert "Traceback" not in server.output
     assert len(found) == 8

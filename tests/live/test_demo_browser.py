@@ -9,14 +9,10 @@ from pathlib import Path
 import pytest
 
 from demo_site.endpoints import GROUPS
-from tests.demo.browser import CHROMIUM, Browser
+from tests.demo.browser import Browser, Chromium
 from tests.demo.server import SERVE, DemoServer, serving
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-    pytest.mark.timeout(90),
-]
+pytestmark = [pytest.mark.live, pytest.mark.once_in_ci, pytest.mark.timeout(90)]
 
 ENDPOINTS = [endpoint.name for group in GROUPS for endpoint in group.endpoints]
 
@@ -25,12 +21,6 @@ ENDPOINTS = [endpoint.name for group in GROUPS for endpoint in group.endpoints]
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoServer]:
     with serving(tmp_path_factory.mktemp("var"), DEMO_STEP_SECONDS="0.02") as server:
         yield server
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    with Browser(tmp_path / "profile") as browser:
-        yield browser
 
 
 CONTROLS = {"button", "checkbox", "form", "link", "progressbar", "textbox"}
@@ -114,9 +104,9 @@ def smoker(tmp_path: Path) -> Iterator[DemoServer]:
 
 
 @pytest.fixture
-def other_browser(tmp_path: Path) -> Iterator[Browser]:
-    with Browser(tmp_path / "other profile") as browser:
-        yield browser
+def other_browser(chromium: Chromium) -> Iterator[Browser]:
+    with chromium.page() as page:
+        yield page
 
 
 def test_two_browsers_watch_the_same_batches(

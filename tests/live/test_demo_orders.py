@@ -7,18 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.demo.browser import CHROMIUM, Browser
+from tests.demo.browser import Browser
 from tests.demo.server import PROJECT, DemoServer, serving
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-    pytest.mark.timeout(120),
-]
+pytestmark = [pytest.mark.live, pytest.mark.once_in_ci, pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +26,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoServer]:
     with serving(var) as server:
         yield server
         assert [line for line in server.lines if "ERROR" in line or "Traceback" in line] == []
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    with Browser(tmp_path / "profile") as browser:
-        yield browser
 
 
 class Page:

@@ -18,12 +18,12 @@ import httpx
 import pytest
 
 from tests.conftest import missing
-from tests.live.conftest import StartServer, once_in_ci
-from tests.live.server_process import LIVE, PATIENCE, is_running, until
+from tests.live.conftest import StartServer
+from tests.live.server_process import LIVE, PATIENCE, free_port, is_running, until
 from tests.live.test_restart import Crowd, workers
 from tests.test_docs import DOCS, blocks
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.live, pytest.mark.once_in_ci, pytest.mark.timeout(120)]
 
 NGINX = """
 daemon off;
@@ -61,8 +61,7 @@ def start_nginx(tmp_path: Path) -> Iterator[StartNginx]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(path: Path) -> str:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         places = {
             "/run/site/http.sock": str(path),
             "/srv/site/static/": f"{LIVE}/project/static/",
@@ -109,7 +108,6 @@ def test_behind_nginx_events_arrive_when_they_are_sent(
 def test_behind_nginx_a_restart_fails_no_request(
     start_server: StartServer, start_nginx: StartNginx, tmp_path: Path
 ) -> None:
-    once_in_ci()
     address = f"unix:{tmp_path}/http.sock"
     server = start_server("django", "serve", address, "--workers", "2", drain_timeout="20")
     server.wait_for_output("Serving ")

@@ -22,10 +22,10 @@ import psycopg
 import pytest
 
 from tests.conftest import missing
-from tests.live.server_process import ServerProcess, until
+from tests.live.server_process import SOON, ServerProcess, until
 
 CLIENTS = 200
-SECONDS = float(os.environ.get("LOAD_SECONDS", "8"))
+SECONDS = float(os.environ.get("LOAD_SECONDS", "4"))
 BOUND = 8 + 4  # connections: those of requests, and of background tasks
 PROJECT = Path(__file__).parents[2]
 LANGUAGES = ("en", "de", "fr")
@@ -321,7 +321,7 @@ def unexpected(server: ServerProcess) -> list[str]:
     return [line for line in server.lines if line.startswith(levels) and "/fails/" not in line]
 
 
-@pytest.mark.parametrize(("conn_max_age", "seconds"), [(0, min(SECONDS, 8)), (60, SECONDS)])
+@pytest.mark.parametrize(("conn_max_age", "seconds"), [(0, min(SECONDS, 4)), (60, SECONDS)])
 def test_load(database: Database, conn_max_age: int, seconds: float) -> None:
     with serving(database, conn_max_age) as server:
         with database.watched():
@@ -333,7 +333,7 @@ def test_load(database: Database, conn_max_age: int, seconds: float) -> None:
         assert database.connections("idle in transaction%") == 0
         began = time.monotonic()
         httpx.get(f"{server.url}/counts/", timeout=20).raise_for_status()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < SOON
 
         def all_ended() -> bool:
             """Whether nothing is lost of tasks, and of requests whose clients have left."""
@@ -345,7 +345,7 @@ def test_load(database: Database, conn_max_age: int, seconds: float) -> None:
             until(lambda: database.connections() == 0, server)
         code, elapsed = server.stop()
         assert (code, unexpected(server)) == (0, []), server.output
-        assert elapsed < 6
+        assert elapsed < 5 + SOON
         until(lambda: database.connections() == 0, server)
 
 

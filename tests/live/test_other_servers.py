@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-import socket
 import time
 
 import httpx
 import pytest
 
 from tests.conftest import missing
-from tests.live.conftest import StartServer, once_in_ci
-from tests.live.server_process import PATIENCE, ProjectServer, until
+from tests.live.conftest import StartServer
+from tests.live.server_process import PATIENCE, ProjectServer, free_port, until
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.live, pytest.mark.once_in_ci, pytest.mark.timeout(90)]
 
 APPLICATION = "project.asgi:application"
 COMMANDS = {
@@ -35,11 +34,9 @@ COMMANDS = {
 @pytest.fixture(params=COMMANDS)
 def server(request: pytest.FixtureRequest, start_server: StartServer) -> ProjectServer:
     command = COMMANDS[request.param]
-    once_in_ci()
     if importlib.util.find_spec(command[0]) is None:
         missing(f"no {command[0]}: pip install 'asyncviews[servers]'")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = start_server(*(part.format(port=port) for part in command), drain_timeout="10")
     server.address = f"http://127.0.0.1:{port}"
     until(lambda: answers(server), server)

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.live.conftest import StartServer
-from tests.live.server_process import ProjectServer, is_running, until
+from tests.live.server_process import SOON, ProjectServer, is_running, until
 
 pytestmark = pytest.mark.live
 
@@ -47,12 +47,12 @@ def pids(server: ProjectServer, count: int) -> set[int]:
 
 def test_an_idle_server_stops_at_once(serve: StartServer) -> None:
     """SIGTERM: exit code 0, resources closed, nothing waits for an idle connection."""
-    server = serve()
+    server = serve(drain_timeout="50")
     with httpx.Client() as client:
         client.get(server.url).raise_for_status()
         code, elapsed = server.stop()
     assert (code, server.notes) == (0, ["opened", "closed"])
-    assert elapsed < 1
+    assert elapsed < SOON
 
 
 def test_the_drain_starts_at_once_while_a_long_request_is_open(serve: StartServer) -> None:
@@ -65,7 +65,7 @@ def test_the_drain_starts_at_once_while_a_long_request_is_open(serve: StartServe
     server.wait_for_note("roasting")
     code, elapsed = server.stop()
     assert code == 0
-    assert DRAIN <= elapsed <= DRAIN + 1
+    assert DRAIN <= elapsed <= DRAIN + SOON
     assert server.notes[-2:] == ["roasted", "closed"]
     assert re.search(r"task project\.urls\.simmer .* is cut off", server.output)
     assert "urls.roast" not in server.output
@@ -81,7 +81,7 @@ def test_a_drain_ends_with_the_last_task(serve: StartServer) -> None:
     server.wait_for_note("roasting")
     code, elapsed = server.stop()
     assert code == 0
-    assert elapsed < 2.5
+    assert elapsed < SOON
     assert server.notes[-2:] == ["roasted", "closed"]
 
 
@@ -149,7 +149,7 @@ def test_a_view_that_blocks_cannot_delay_the_end(
     server.wait_for_note("blocked")
     code, elapsed = server.stop()
     assert code == expected
-    assert DRAIN <= elapsed <= DRAIN + 1
+    assert DRAIN <= elapsed <= DRAIN + SOON
     assert re.search(r"task project\.urls\.roast .* is cut off", server.output)
     assert re.search(r"request GET \S+sleep/ is cut off|it did not stop within", server.output)
 
@@ -161,7 +161,7 @@ def test_what_cannot_be_cancelled_cannot_delay_the_end(serve: StartServer, path:
     server.get(path)
     server.wait_for_note("hanging")
     _, elapsed = server.stop()
-    assert DRAIN <= elapsed <= DRAIN + 1
+    assert DRAIN <= elapsed <= DRAIN + SOON
     assert re.search(r"task project\.urls\.(smoulder|snore) .* is cut off", server.output)
 
 
@@ -174,14 +174,14 @@ def test_a_second_signal_ends_at_once(serve: StartServer) -> None:
     server.wait_for_output("have 20 s to end")
     code, elapsed = server.stop(signal.SIGINT)
     assert code == 1
-    assert elapsed < 1
+    assert elapsed < SOON
     assert re.search(r"task project\.urls\.roast .* is cut off", server.output)
     assert "told to end at once" in server.output
 
 
 def test_workers_drain_together(serve: StartServer) -> None:
     """SIGTERM to all processes, as systemd sends it: tasks of both workers are done."""
-    server = serve("--workers", "2")
+    server = serve("--workers", "2", drain_timeout="50")
     workers = pids(server, 2)
     assert server.process.pid not in workers
     roasting: set[str] = set()
@@ -190,7 +190,7 @@ def test_workers_drain_together(serve: StartServer) -> None:
     server.wait_for_note("roasting", times=2)
     code, elapsed = server.stop(group=True)
     assert code == 0
-    assert elapsed <= DRAIN + 1
+    assert elapsed < SOON
     assert server.notes.count("roasted") == server.notes.count("roasting")
     assert server.notes.count("closed") == 2
     assert not any(is_running(pid) for pid in workers)
@@ -248,7 +248,7 @@ def test_a_blocked_worker_cannot_delay_the_end(serve: StartServer) -> None:
     server.wait_for_note("blocked")
     code, elapsed = server.stop()
     assert code == 1
-    assert DRAIN <= elapsed <= DRAIN + 1
+    assert DRAIN <= elapsed <= DRAIN + SOON
 
 
 def test_a_second_signal_ends_workers_at_once(serve: StartServer) -> None:
@@ -259,7 +259,7 @@ def test_a_second_signal_ends_workers_at_once(serve: StartServer) -> None:
     server.wait_for_output("have 20 s to end")
     code, elapsed = server.stop(signal.SIGINT, group=True)
     assert code == 1
-    assert elapsed < 1.5
+    assert elapsed < SOON
     assert re.search(r"task project\.urls\.roast .* is cut off", server.output)
 
 
@@ -302,7 +302,7 @@ def test_an_open_request_of_such_an_application_is_cut(serve: StartServer) -> No
     server.wait_for_note("asleep")
     code, elapsed = server.stop()
     assert code == 1
-    assert DRAIN <= elapsed <= DRAIN + 1
+    assert DRAIN <= elapsed <= DRAIN + SOON
     assert "did not drain within 2 s" in server.output
 
 

@@ -10,6 +10,8 @@ from schemathesis.openapi.checks import UndefinedStatusCode
 from tests.openapi.conformance import answers
 from tests.openapi.server import serving
 
+pytestmark = [pytest.mark.live, pytest.mark.once_in_ci, pytest.mark.timeout(180)]
+
 TOKEN = "x" * 32
 CSRF = {"Cookie": f"csrftoken={TOKEN}", "X-CSRFToken": TOKEN}
 
@@ -17,8 +19,6 @@ CSRF = {"Cookie": f"csrftoken={TOKEN}", "X-CSRFToken": TOKEN}
 INEXACT = {"get_api_choice", "post_photos"}
 
 
-@pytest.mark.live
-@pytest.mark.timeout(180)
 def test_every_answer_is_in_the_document():
     with serving() as server:
         document = httpx.get(f"{server.url}/docs/openapi.json", timeout=20).json()
@@ -34,8 +34,6 @@ def test_every_answer_is_in_the_document():
     assert all(422 in found[name] for name in ("get_shop_orders", "post_shop_orders", "post_login"))
 
 
-@pytest.mark.live
-@pytest.mark.timeout(180)
 def test_a_wrong_document_is_found_out():
     """The test above can fail."""
     with serving() as server:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.conftest import missing
-from tests.demo.browser import CHROMIUM, Browser
+from tests.demo.browser import Browser
 from tests.live.server_process import ServerProcess
 from tests.openapi.server import serving
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.live, pytest.mark.once_in_ci, pytest.mark.timeout(120)]
 
 COLLECT = """
 window.violations = [];
@@ -28,13 +26,10 @@ def server() -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    if CHROMIUM is None:
-        missing("no Chromium on this machine")
-    with Browser(tmp_path / "profile", timeout=40) as browser:
-        browser("Page.enable")
-        browser("Page.addScriptToEvaluateOnNewDocument", source=COLLECT)
-        yield browser
+def browser(browser: Browser) -> Browser:
+    browser("Page.enable")
+    browser("Page.addScriptToEvaluateOnNewDocument", source=COLLECT)
+    return browser
 
 
 def operation(name: str, *below: str) -> str:

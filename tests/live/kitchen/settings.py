@@ -15,6 +15,7 @@ ASYNCVIEWS = json.loads(os.environ.get("KITCHEN_ASYNCVIEWS", "{}"))
 KITCHEN_LEDGER = os.environ["KITCHEN_LEDGER"]
 
 HOME = os.environ["KITCHEN_HOME"]
+KITCHEN_PAUSE = 0.02 if HOME == "celery" else 0.1  # few tasks are then enough to be interrupted
 BACKENDS = {
     "memory": "asyncviews.tasks.AsyncioBackend",
     "durable": "asyncviews.tasks.DurableBackend",

@@ -29,7 +29,7 @@ def leave_a_line(text: Any) -> None:
 
 
 async def cook(number: int) -> None:
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(settings.KITCHEN_PAUSE)
     leave_a_line(number)
 
 
