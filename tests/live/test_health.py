@@ -13,7 +13,7 @@ from tests.live.conftest import StartServer
 from tests.live.server_process import is_running, until
 from tests.live.test_restart import WORKERS, Crowd, workers
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.live, pytest.mark.once_in_ci, pytest.mark.timeout(120)]
 
 ALONE = ("django", "serve", "127.0.0.1:0")
 
