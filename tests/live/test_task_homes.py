@@ -102,7 +102,7 @@ def test_memory_sigterm_under_load_names_what_could_not_end(memory, door):
     assert (code, elapsed < 2 + SOON) == (0, True)
     connection.close()
     named = re.findall(
-        r"task tests\.live\.kitchen\.tasks\.(?:cook|smoke) \(\w+, with (\d+)\)"
+        r"task tests\.live\.kitchen\.tasks\.(?:cook|smoke) \(\w+(?:, started by [^,]+)?, with (\d+)\)"
         r" (?:is cut off|never starts): the process is shutting down",
         server.output,
     )

@@ -190,19 +190,21 @@ async def test_one_may_wait_for_a_thread_that_others_use(serving, settings):
     assert (await finished(result)).status == TaskResultStatus.SUCCESSFUL
 
 
-async def test_what_waits_in_the_runner_has_not_begun(serving, settings):
+async def test_what_waits_in_the_runner_has_not_begun(database, settings):
+    configure(settings, POLL_INTERVAL=60, LEASE=300)  # it looks for tasks only when it is woken
     settings.ASYNCVIEWS = {"MAX_RUNNING": 1}
-    release = asyncio.Event()
-    task = runner.accept(cooking_task(release.wait))
-    runner.start([task])
-    await until(lambda: task.state is State.RUNNING)
-    result = await cooking.asmoke.aenqueue("ribs")
-    async with asyncio.timeout(5):
-        while (stored := await row(result)).status != Status.RUNNING:
-            await asyncio.sleep(0.01)
-    assert (stored.begun, stored.started_at) == (False, None)
-    release.set()
-    await finished(result)
+    async with lifespan():
+        release = asyncio.Event()
+        task = runner.accept(cooking_task(release.wait))
+        runner.start([task])
+        await until(lambda: task.state is State.RUNNING)
+        result = await cooking.asmoke.aenqueue("ribs")
+        async with asyncio.timeout(5):
+            while (stored := await row(result)).status != Status.RUNNING:
+                await asyncio.sleep(0.01)
+        assert (stored.begun, stored.started_at) == (False, None)
+        release.set()
+        await finished(result)
 
 
 def cooking_task(func):
