@@ -262,7 +262,7 @@ def load(url: str, seconds: float, clients: int = CLIENTS) -> tuple[Counter[str]
     return counts, wrong
 
 
-REQUESTS = int(os.environ.get("LOAD_REQUESTS", "3000"))
+REQUESTS = int(os.environ.get("LOAD_REQUESTS", "1600"))
 """How many requests are sent while nothing may grow."""
 
 
@@ -308,7 +308,7 @@ def test_memory_and_descriptors_stay_as_they_are(database: Database) -> None:
     """What of a request stays is 20 kB and more; a body may be as large as it likes."""
     # One arena: how many there are depends on which threads meet.
     with serving(database, 60, MALLOC_ARENA_MAX="1") as server:
-        assert send(server.url, 2000) == []
+        assert send(server.url, 1200) == []
         memory, files = resident(server), descriptors(server)
         assert send(server.url, REQUESTS) == []
         assert resident(server) - memory < 5

@@ -269,11 +269,11 @@ def test_durable_a_process_whose_loop_is_blocked_loses_its_tasks(durable):
     blocked.get("/enqueue/", count=1, name="blocks_once")
     until_seconds(lambda: durable.lines()["0 blocks"] == 1, 20, blocked)
     other = durable.serve()
-    until_seconds(lambda: durable.lines()["0"] == 1, 20, other)
-    assert durable.lines()["0 blocks"] == 2
-    assert "has ended without a word; 1 tasks of it are run again" in other.output
+    until_seconds(lambda: durable.lines()["0 blocks"] == 2, 40, other)
+    until_seconds(lambda: "ended without a word; 1 tasks of it are run" in other.output, 20, other)
     until_seconds(lambda: "The event loop has been blocked for" in blocked.output, 20, blocked)
     until_seconds(lambda: "lost its lease when it ended here" in blocked.output, 20, blocked)
+    assert durable.lines()["0"] == 2
     assert stored(durable, "status, count(*)", group="status") == [("SUCCESSFUL", 1)]
 
 

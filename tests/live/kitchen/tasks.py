@@ -77,15 +77,17 @@ async def simmer(number: int) -> None:
 
 @in_queue
 async def blocks_once(number: int) -> None:
-    """Block the event loop, in the first process that runs it."""
+    """Block the event loop of the first process that runs it, until another one does."""
     block_once(number)
 
 
 def block_once(number: int) -> None:
-    begun = Path(settings.KITCHEN_LEDGER).read_text().count(f"{number} blocks\n")
-    leave_a_line(f"{number} blocks")
-    if not begun:
-        time.sleep(7)
+    ledger, line = Path(settings.KITCHEN_LEDGER), f"{number} blocks"
+    first = f"{line}\n" not in ledger.read_text()
+    leave_a_line(line)
+    patience = time.monotonic() + 60
+    while first and ledger.read_text().count(f"{line}\n") < 2 and time.monotonic() < patience:
+        time.sleep(0.05)
     leave_a_line(number)
 
 
