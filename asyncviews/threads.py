@@ -165,7 +165,7 @@ class ThreadPool:
     def _thread_for(self, lease: Lease) -> _Thread | None:
         """Return the best thread that is free or may be started: the lease's own, or a warm one."""
         own = lease.thread
-        if own in self._idle and (lease.open or not own.retiring):
+        if own in self._idle and (lease.is_bound or not own.retiring):
             self._idle.remove(own)
             return own
         if lease.is_bound:
@@ -267,7 +267,7 @@ class Lease(Executor):
         """Whether its next call is the first on its thread."""
         self.open = False
         """Whether its thread keeps connections open for it between calls."""
-        self._pinned = False
+        self.pinned = False
         self.ticket = 0
         self.queue: deque[Lease] | None = None
         """The one in which it waits."""
@@ -357,7 +357,7 @@ class Lease(Executor):
     @property
     def is_bound(self) -> bool:
         """Whether no thread but its own can serve it."""
-        return self.open and (self._pinned or not self.busy)
+        return self.open and (self.pinned or not self.busy)
 
     def refuse(self, error: NoThreadAvailable) -> list[_Call]:
         """Take no more calls; return those that fail with `error`."""
@@ -388,20 +388,20 @@ class Lease(Executor):
             self.detach()
             self.thread = thread
             self.open = True
-            thread.leases += 1
+            thread.leases.add(self)
 
     def detach(self) -> None:
         """Have its thread keep nothing for it any more."""
         self._pin(False)
         if self.open and self.thread is not None:
             self.open = False
-            self.thread.leases -= 1
+            self.thread.leases.discard(self)
             self.thread.untidy = True
 
     def _pin(self, pinned: bool) -> None:
         if self.thread is not None:
-            self.thread.pinned += pinned - self._pinned
-        self._pinned = pinned
+            self.thread.pinned += pinned - self.pinned
+        self.pinned = pinned
 
     def start_timer(self, seconds: float, give_up: Callable[[Lease], None]) -> None:
         """Have `give_up` called after some seconds; never where no event loop runs."""
@@ -458,9 +458,9 @@ class Lease(Executor):
 
     def end(self) -> None:
         with self._pool.lock:
-            if self.thread is not None and self._abandoned:
-                self.thread.retiring = self.thread.spoiled = True
             self.detach()
+            if self.thread is not None and self._abandoned:
+                self.thread.spoil()
 
 
 class _Thread(threading.Thread):
@@ -469,8 +469,8 @@ class _Thread(threading.Thread):
         self.pool = pool
         self.inbox: SimpleQueue[Lease | None] = SimpleQueue()
         self.returning: deque[Lease] = deque()
-        self.leases = 0
-        """How many leases expect to find their connections open."""
+        self.leases: set[Lease] = set()
+        """Those that expect to find their connections open."""
         self.pinned = 0
         """How many of them must come back to it."""
         self.untidy = False
@@ -488,7 +488,7 @@ class _Thread(threading.Thread):
 
     def _serve(self, lease: Lease) -> None:
         if lease.arrives:
-            self._tidy(shared=self.leases > 1)
+            self._tidy(shared=len(self.leases) > 1)
         while isinstance(call := lease.next_call(), _Call):
             call.run()
             del call
@@ -496,7 +496,14 @@ class _Thread(threading.Thread):
             lease.end()
         if self.untidy:
             self.untidy = False
-            self._tidy(shared=self.leases > 0)
+            self._tidy(shared=bool(self.leases))
+
+    def spoil(self) -> None:
+        """Serve no lease any more but those in the middle of a query. The caller holds the lock."""
+        self.retiring = self.spoiled = True
+        for lease in list(self.leases):
+            if not lease.pinned:
+                lease.detach()
 
     def _tidy(self, *, shared: bool) -> None:
         self._call_safely(partial(self.pool.tidy, shared))
