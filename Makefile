@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DJANGO ?= django
-JOBS ?= $(shell expr 3 '*' `nproc 2>/dev/null || echo 2`)
+JOBS ?= $(shell expr 2 '*' `nproc 2>/dev/null || echo 2`)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 

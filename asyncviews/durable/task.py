@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("asyncviews.durable")
 
 PROBATION = 5.0
-"""Seconds after which what runs is not expected to end its process."""
+"""Seconds after its call at which a function is not expected to end its process any more."""
 
 MAX_MISSES = 10
 """How often it may be tried in vain to call a function before its task has failed."""
@@ -44,6 +44,7 @@ class DurableTask(EnqueuedTask):
     __slots__ = (
         "_again",
         "_allowed",
+        "_called",
         "_misses",
         "_worker",
         "begun",
@@ -68,8 +69,9 @@ class DurableTask(EnqueuedTask):
         self.attempts = stored.attempts
         self.interruptions = stored.interruptions
         self.needs_thread = stored.needs_thread
-        self.begun = time.monotonic() if stored.begun else None
-        """By the monotonic clock, when the database has noted that it begins."""
+        self.begun = stored.begun
+        """Whether the database has noted that it begins."""
+        self._called: float | None = None
 
     @property
     def has_thread(self) -> bool:
@@ -79,10 +81,14 @@ class DurableTask(EnqueuedTask):
     @property
     def is_on_probation(self) -> bool:
         """Whether it may well be what ends the process, should that end now."""
-        return self.begun is None or time.monotonic() - self.begun < PROBATION
+        return self._called is None or time.monotonic() - self._called < PROBATION
+
+    def begin(self, start_clock: Callable[[], None] | None) -> None:
+        self._called = time.monotonic()
+        super().begin(start_clock)
 
     async def run(self, attempts: Callable[[], Awaitable[Any]]) -> Any:
-        if self.begun is None:
+        if not self.begun:
             await self._worker.begin(self)
         return await super().run(partial(self._attempt, attempts))
 
@@ -126,7 +132,7 @@ class DurableTask(EnqueuedTask):
         if self.memo.is_finished or self.is_final():
             super().on_end()
             return Outcome(self.id, self.worker_id, values(self.memo) | {"attempts": self.attempts})
-        interrupted = self.begun is not None and not self.abandoned
+        interrupted = self.begun and not self.abandoned
         return Outcome(self.id, self.worker_id, None, interrupted=interrupted)
 
 

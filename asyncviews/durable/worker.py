@@ -318,10 +318,9 @@ class DurableWorker:
             begun = set().union(*(store.begin(worker, ids) for worker, ids in by_worker.items()))
             for _ in beginning:
                 self._beginning.popleft()
-            now = time.monotonic()
             for task, _ in beginning:
                 if task.id in begun:
-                    task.begun = now
+                    task.begun = True
                 else:
                     self._drop(task)
             noted = [future for task, future in beginning if task.id in begun]

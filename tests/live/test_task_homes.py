@@ -266,7 +266,7 @@ def test_durable_processes_that_were_stopped_together_do_not_bury_each_other(dur
 @pytest.mark.once_in_ci
 def test_durable_a_process_whose_loop_is_blocked_loses_its_tasks(durable):
     blocked = durable.serve()
-    blocked.get("/enqueue/", count=1, name="blocks_once")
+    blocked.open("/enqueue/?count=1&name=blocks_once")  # it may block before it can answer
     until_seconds(lambda: durable.lines()["0 blocks"] == 1, 20, blocked)
     other = durable.serve()
     until_seconds(lambda: durable.lines()["0 blocks"] == 2, 40, other)
