@@ -140,9 +140,7 @@ class ThreadPool:
             threads = list(self._threads)
             for thread in threads:
                 thread.retiring = True
-                if thread in self._idle and not thread.leases:
-                    self._idle.remove(thread)
-                    thread.inbox.put(None)
+                self.dismiss(thread)
         for thread in threads:
             thread.join(timeout)
 
@@ -218,6 +216,12 @@ class ThreadPool:
         self.dequeue(lease)
         lease.attach(thread)
         return lease
+
+    def dismiss(self, thread: _Thread) -> None:
+        """End an idle thread that retires, unless leases expect to come back to it."""
+        if thread.retiring and not thread.leases and thread in self._idle:
+            self._idle.remove(thread)
+            thread.inbox.put(None)
 
     def add_idle(self, thread: _Thread) -> None:
         self._idle.append(thread)
@@ -397,6 +401,7 @@ class Lease(Executor):
             self.open = False
             self.thread.leases.discard(self)
             self.thread.untidy = True
+            self._pool.dismiss(self.thread)
 
     def _pin(self, pinned: bool) -> None:
         if self.thread is not None:
@@ -441,7 +446,8 @@ class Lease(Executor):
             if not self._calls.empty():
                 return False
             self._scheduled = False
-            if resting and not pinned:
+            spoiled = self.thread is not None and self.thread.spoiled
+            if (resting or spoiled) and not pinned:
                 self.detach()
             else:
                 self._pin(pinned)

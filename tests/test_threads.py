@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
+from contextlib import suppress
 
 import pytest
 from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
@@ -483,3 +486,70 @@ def test_nothing_of_a_call_that_has_ended_is_kept(pool):
     here(lease)  # the thread has let go of the one before
     assert kept() is None
     lease.release()
+
+
+class Traffic:
+    """Requests, streams, half-read queries and clients that leave, all at once."""
+
+    def __init__(self, pool: ThreadPool):
+        self.pool = pool
+        self.here = threading.local()
+        pool.pins = lambda: self.half_read > 0
+
+    @property
+    def half_read(self) -> int:
+        return getattr(self.here, "half_read", 0)
+
+    def work(self, cursors: int) -> None:
+        self.here.half_read = self.half_read + cursors
+        time.sleep(0.001)
+
+    async def call(self, lease: Lease, cursors: int = 0) -> None:
+        await asyncio.wrap_future(lease.submit(self.work, cursors))
+
+    async def request(self, lease: Lease, chance: random.Random) -> None:
+        await self.call(lease)
+        lease.share()
+
+    async def leaves(self, lease: Lease, chance: random.Random) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(chance.random() / 20):
+                await self.call(lease)
+                await asyncio.sleep(1)
+        await asyncio.sleep(0)
+        lease.abandon()
+
+    async def stream(self, lease: Lease, chance: random.Random) -> None:
+        await self.request(lease, chance)
+        for _ in range(chance.randrange(6)):
+            await asyncio.sleep(0.01)
+            await self.call(lease)
+
+    async def reads(self, lease: Lease, chance: random.Random) -> None:
+        lease.share()
+        for cursors in (1, 0, 0, -1):
+            await self.call(lease, cursors)
+            await asyncio.sleep(0.005)
+
+    async def client(self, number: int) -> None:
+        chance = random.Random(number)
+        for _ in range(25):
+            lease = self.pool.lease(exclusive=True)
+            try:
+                kinds = [self.request, self.leaves, self.stream, self.reads]
+                await chance.choice(kinds)(lease, chance)
+            finally:
+                lease.release()
+
+
+async def test_however_leases_end_no_thread_is_lost(pool):
+    pool.limit, pool.wait_timeout = (lambda: 4), (lambda: 10.0)
+    traffic = Traffic(pool)
+    await asyncio.gather(*(traffic.client(number) for number in range(30)))
+    assert pool.waiting == 0
+    await until(lambda: pool.busy == 0)
+    leases = [pool.lease(exclusive=True) for _ in range(4)]
+    threads = [lease.submit(threading.get_ident) for lease in leases]
+    assert len({thread.result(5) for thread in threads}) == 4
+    for lease in leases:
+        lease.release()
