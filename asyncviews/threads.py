@@ -465,8 +465,8 @@ class Lease(Executor):
     def end(self) -> None:
         with self._pool.lock:
             self.detach()
-            if self.thread is not None and self._abandoned:
-                self.thread.spoil()
+            if self.thread is not None and self._abandoned and not self.thread.leases:
+                self.thread.retiring = self.thread.spoiled = True
 
 
 class _Thread(threading.Thread):
@@ -503,13 +503,6 @@ class _Thread(threading.Thread):
         if self.untidy:
             self.untidy = False
             self._tidy(shared=bool(self.leases))
-
-    def spoil(self) -> None:
-        """Serve no lease any more but those in the middle of a query. The caller holds the lock."""
-        self.retiring = self.spoiled = True
-        for lease in list(self.leases):
-            if not lease.pinned:
-                lease.detach()
 
     def _tidy(self, *, shared: bool) -> None:
         self._call_safely(partial(self.pool.tidy, shared))

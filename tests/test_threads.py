@@ -426,22 +426,6 @@ async def test_nor_do_other_leases_keep_it(pool):
     stream.release()
 
 
-async def test_but_those_in_the_middle_of_a_query_do(pool, recorder):
-    pool.limit, pool.pins = (lambda: 1), (lambda: True)
-    stream, lost, other = (pool.lease(exclusive=exclusive) for exclusive in (False, True, True))
-    own = here(stream)
-    here(lost)
-    lost.abandon()
-    lost.release()
-    waits = other.submit(threading.get_ident)
-    assert here(stream) == own
-    assert not waits.done()
-    stream.release()
-    assert waits.result(5)
-    assert len(recorder.left) == 1
-    other.release()
-
-
 async def test_a_lease_whose_calls_are_all_cancelled_leaves_the_queue(pool):
     """A client that has left must not keep others from a place."""
     pool.limit, pool.max_waiting = (lambda: 1), (lambda: 1)
