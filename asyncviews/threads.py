@@ -446,8 +446,7 @@ class Lease(Executor):
             if not self._calls.empty():
                 return False
             self._scheduled = False
-            spoiled = self.thread is not None and self.thread.spoiled
-            if (resting or spoiled) and not pinned:
+            if resting and not pinned:
                 self.detach()
             else:
                 self._pin(pinned)
