@@ -10,8 +10,6 @@ from weakref import WeakSet, ref
 
 from django.db import close_old_connections, connections, reset_queries
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.signals import connection_created
-from django.dispatch import receiver
 
 logger = logging.getLogger("asyncviews.threads")
 
@@ -36,6 +34,8 @@ def tidy_connections(shared: bool) -> None:
         elif connection.close_at is None and max_age is not None:
             connection.close_at = time.monotonic() + max_age
     close_old_connections()
+    for connection in connections.all():
+        _remember_cursors(connection)
 
 
 def _roll_back(connection: BaseDatabaseWrapper) -> None:
@@ -67,9 +67,11 @@ def query_is_open() -> bool:
     )
 
 
-@receiver(connection_created)
-def _remember_cursors(*, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Have a connection remember the cursors of half-read queries, for as long as those live."""
+def _remember_cursors(connection: BaseDatabaseWrapper) -> None:
+    """Have a connection remember the cursors of half-read queries, for as long as those live.
+
+    Before it connects: the query that connects it may be the one that is half read.
+    """
     if _CURSORS not in vars(connection):
         cursors: WeakSet[Any] = WeakSet()
         setattr(connection, _CURSORS, cursors)

@@ -94,6 +94,10 @@ class Client:
     def headers(self) -> dict[bytes, bytes]:
         return dict(self.sent[0]["headers"])
 
+    @property
+    def body(self) -> bytes:
+        return b"".join(message.get("body", b"") for message in self.sent[1:])
+
 
 async def get(url: str, **how: Any) -> Client:
     client = Client(url, **how)
@@ -444,6 +448,22 @@ async def stream(request):
 urlpatterns.append(path("stream/", stream))
 
 
+class _Blocked:
+    """Requests that keep their threads until they are told to end."""
+
+    def __init__(self) -> None:
+        self.threads: dict[str, threading.Event] = {}
+
+    def view(self, request):
+        end = self.threads.setdefault(threading.current_thread().name, threading.Event())
+        assert end.wait(10)
+        return HttpResponse()
+
+
+blocked = _Blocked()
+urlpatterns.append(path("blocks/", blocked.view))
+
+
 # What a request leaves behind
 
 
@@ -482,33 +502,67 @@ async def test_what_middleware_has_left_on_the_thread_of_a_cancelled_request_is_
     assert (await get("/shows_user/")).sent[1]["body"] == b"nobody"
 
 
-async def test_half_read_queries_are_finished_on_their_thread(postgres):
-    """`aiterator()` between two chunks: its cursor is on a connection that others use meanwhile."""
-    postgres.set(CONN_MAX_AGE=0)
-    go_on = asyncio.Event()
+class HalfRead:
+    """A stream that stops after each chunk of a query with a server-side cursor."""
 
-    def rows():
+    def __init__(self) -> None:
+        self.go_on = asyncio.Semaphore(0)
+        self.threads: set[str] = set()
+
+    def rows(self):
         with connections[Postgres.alias].chunked_cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid() FROM generate_series(1, 3000)")
             while found := cursor.fetchmany(1000):
+                self.threads.add(threading.current_thread().name)
                 yield found[0][0]
 
-    async def chunks():
-        iterator = rows()
+    async def chunks(self):
+        iterator = self.rows()
         for _ in range(3):
             yield str(await sync_to_async(next)(iterator)).encode() + b" "
-            await go_on.wait()
+            await self.go_on.acquire()
         await sync_to_async(iterator.close)()
 
-    stream.response = lambda: StreamingHttpResponse(chunks())
+    def response(self):
+        return StreamingHttpResponse(self.chunks())
+
+
+async def test_half_read_queries_are_finished_on_their_thread(postgres):
+    """`aiterator()` between two chunks: its cursor is on a connection that others use meanwhile."""
+    postgres.set(CONN_MAX_AGE=0)
+    half_read = HalfRead()
+    stream.response = half_read.response
     with override_settings(ASYNCVIEWS={"REQUEST_THREADS": 1}):
         streaming = Client("/stream/")
         await until(lambda: len(streaming.sent) == 2)
         for _ in range(3):
             assert (await get("/queries/")).status == 200
-        go_on.set()
+        for _ in range(3):
+            half_read.go_on.release()
         await streaming.task
-    pids = b"".join(message.get("body", b"") for message in streaming.sent[1:]).split()
-    assert len(pids) == 3
-    assert len(set(pids)) == 1
+    assert len(streaming.body.split()) == 3
+    assert len(set(streaming.body.split())) == 1
+    await until(lambda: postgres.sessions() == 0)
+
+
+async def test_a_half_read_query_that_came_first_on_its_thread_stays_there(postgres):
+    """The cursor was asked for before the connection was made."""
+    postgres.set(CONN_MAX_AGE=0)
+    half_read = HalfRead()
+    stream.response = half_read.response
+    with override_settings(ASYNCVIEWS={"REQUEST_THREADS": 2}):
+        streaming = Client("/stream/")
+        await until(lambda: len(streaming.sent) == 2)
+        others = [Client("/blocks/") for _ in range(2)]
+        await until(lambda: len(blocked.threads) == 2)
+        for _ in range(3):
+            half_read.go_on.release()
+        # The other thread is free first, and not the one to go on with.
+        for name in sorted(blocked.threads, key=lambda name: name in half_read.threads):
+            blocked.threads[name].set()
+            await asyncio.sleep(0.1)
+        for client in (streaming, *others):
+            await client.task
+    assert len(streaming.body.split()) == 3
+    assert len(half_read.threads) == 1
     await until(lambda: postgres.sessions() == 0)
