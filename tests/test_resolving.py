@@ -109,9 +109,7 @@ class EvenConverter:
         return int(value)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _even():
-    register_converter(EvenConverter, "even")
+register_converter(EvenConverter, "even")  # once in a process
 
 
 def test_a_projects_own_converter_is_asked_each_time():

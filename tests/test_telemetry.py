@@ -48,7 +48,7 @@ urlpatterns = [path("traced/", Traced.as_view())]
 pytestmark = pytest.mark.urls(__name__)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def exporter() -> InMemorySpanExporter:
     """OpenTelemetry has one provider in a process, and for its whole life."""
     exporter = InMemorySpanExporter()
