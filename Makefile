@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 DJANGO ?= django
 JOBS ?= $(shell expr 2 '*' `nproc 2>/dev/null || echo 2`)
+# The tests start hundreds of processes.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 

@@ -19,11 +19,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-import httpx
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
+
+if TYPE_CHECKING:
+    import httpx
 
 T = TypeVar("T")
 
@@ -84,6 +86,8 @@ async def http_client() -> AsyncIterator[httpx.AsyncClient]:
 
     It keeps no cookies: what a server sets in answer to one user must not be sent for the next.
     """
+    import httpx  # a fifth of the start of a process, and many never open a client
+
     keeps_none = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     async with httpx.AsyncClient(cookies=keeps_none) as client:
         yield client

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -25,6 +26,14 @@ __all__ = ["pytest_collection_modifyitems"]
 # time. The tests and the servers that they start need none: this directory has none.
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
+# Nor do they need plugins of pydantic, for which each process would search all installed packages.
+os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector leave alone what has been collected and stays to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

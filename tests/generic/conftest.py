@@ -22,6 +22,7 @@ def _migrated(options: dict[str, Any], django_db_blocker: Any) -> Iterator[str]:
     connections.settings[alias] = connections.settings["default"] | options
     with django_db_blocker.unblock():
         call_command("migrate", database=alias, run_syncdb=True, verbosity=0)
+        twins.fill(alias)
         yield alias
         connections[alias].close()
     del connections.settings[alias]
@@ -29,7 +30,7 @@ def _migrated(options: dict[str, Any], django_db_blocker: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def sqlite(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any) -> Iterator[str]:
-    """The alias of a SQLite database that has the tables of all apps."""
+    """The alias of a SQLite database that has the tables of all apps, and what `fill()` stores."""
     name = str(tmp_path_factory.mktemp("generic") / "db.sqlite3")
     yield from _migrated({"ENGINE": "django.db.backends.sqlite3", "NAME": name}, django_db_blocker)
 

@@ -84,7 +84,7 @@ def compare(
 ) -> list[Answer]:
     """Ask both; assert that they answer the same, and leave the same behind; return the answers.
 
-    Each finds the same rows and takes all that it does back. `user` is who is logged in; `left`
+    Each finds the rows of `fill()` and takes all that it does back. `user` is who is logged in; `left`
     tells what else is to be compared afterwards.
     """
     djangos, ours = (
@@ -108,7 +108,7 @@ def visit(
     """Return how a view answers, which articles there are afterwards, and what else is left."""
     settings.ROOT_URLCONF = urls(view, route)
     with rolled_back(database):
-        fill(database)
+        reset_sequences(database)
         answers = [*_ask(client, asks, database, user)]
         rows = [(a.pk, a.title, sorted(map(str, a.tags.all()))) for a in Article.objects.all()]
         return answers, rows, left()
@@ -134,19 +134,23 @@ def rolled_back(database: str) -> Iterable[None]:
 def fill(database: str) -> None:
     """Store three authors, four articles from three years, and two users."""
     authors = [Author(pk=pk, name=name) for pk, name in enumerate(["Ada", "Bob", "Cleo"], 1)]
-    Author.objects.bulk_create(authors)
+    Author.objects.using(database).bulk_create(authors)
     tags = [Tag(pk=pk, name=name) for pk, name in enumerate(["beef", "fish"], 1)]
-    Tag.objects.bulk_create(tags)
+    Tag.objects.using(database).bulk_create(tags)
     days = [(2023, 5, 6), (2024, 2, 29), (2024, 3, 1), (2025, 12, 31)]
     for pk, day in enumerate(days, 1):
         article = Article(pk=pk, title=f"Article {pk}", slug=f"article-{pk}")
         article.author = authors[pk % 2]
         article.published_on = dt.date(*day)
         article.changed_at = dt.datetime(*day, 12, tzinfo=dt.UTC)
-        article.save(force_insert=True)
-    Article.objects.get(pk=2).tags.set(tags)
-    User.objects.create(pk=1, username="cook", is_superuser=True)
-    User.objects.create(pk=2, username="guest")
+        article.save(using=database, force_insert=True)
+    Article.objects.using(database).get(pk=2).tags.set(tags)
+    User.objects.using(database).create(pk=1, username="cook", is_superuser=True)
+    User.objects.using(database).create(pk=2, username="guest")
+
+
+def reset_sequences(database: str) -> None:
+    """Have new rows get the same keys again: a rollback does not take back the used ones."""
     sql = connections[database].ops.sequence_reset_sql(no_style(), [Author, Tag, Article, User])
     with connections[database].cursor() as cursor:
         for statement in sql:

@@ -113,7 +113,7 @@ def test_what_is_stopped_and_continued_is_not_taken_for_hung(
     for signum in (signal.SIGSTOP, signal.SIGCONT):
         for pid in stopped:
             os.kill(pid, signum)
-        time.sleep(3)  # three times what is allowed
+        time.sleep(2)  # twice what is allowed
     assert workers(server) == {worker, other}
     assert "ERROR" not in server.output
     assert server.stop()[0] == 0
@@ -124,7 +124,7 @@ def test_a_single_process_survives_a_stop(start_server: StartServer) -> None:
     server.wait_for_output("Serving ")
     for signum in (signal.SIGSTOP, signal.SIGCONT):
         server.send(signum)
-        time.sleep(3)
+        time.sleep(2)
     assert server.get()
     assert server.stop()[0] == 0
 

@@ -21,6 +21,7 @@ from asyncviews.background import State, runner
 from asyncviews.durable import outbox, store, task, watch
 from asyncviews.durable.models import Status, StoredTask, Worker
 from asyncviews.tasks.compat import TaskResultStatus, signals
+from asyncviews.tasks.workers import open_workers
 from asyncviews.threads import ThreadPool
 from tests.conftest import until
 from tests.tasks import cooking
@@ -193,18 +194,19 @@ async def test_one_may_wait_for_a_thread_that_others_use(serving, settings):
 async def test_what_waits_in_the_runner_has_not_begun(database, settings):
     configure(settings, POLL_INTERVAL=60, LEASE=300)  # it looks for tasks only when it is woken
     settings.ASYNCVIEWS = {"MAX_RUNNING": 1}
-    async with lifespan():
-        release = asyncio.Event()
+    release = asyncio.Event()
+    with runner.attached(asyncio.get_running_loop()):
         task = runner.accept(cooking_task(release.wait))
         runner.start([task])
         await until(lambda: task.state is State.RUNNING)
-        result = await cooking.asmoke.aenqueue("ribs")
-        async with asyncio.timeout(5):
-            while (stored := await row(result)).status != Status.RUNNING:
-                await asyncio.sleep(0.01)
-        assert (stored.begun, stored.started_at) == (False, None)
-        release.set()
-        await finished(result)
+        async with open_workers():  # now, so that its first search finds the slot taken
+            result = await cooking.asmoke.aenqueue("ribs")
+            async with asyncio.timeout(5):
+                while (stored := await row(result)).status != Status.RUNNING:
+                    await asyncio.sleep(0.01)
+            assert (stored.begun, stored.started_at) == (False, None)
+            release.set()
+            await finished(result)
 
 
 def cooking_task(func):
