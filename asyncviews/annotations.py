@@ -46,10 +46,16 @@ def evaluate(where: str, function: Callable[..., Any], name: str, annotation: An
     try:
         return get_type_hints(holder, globalns=namespace, include_extras=True)[name]
     except NameError as exc:
+        known = [alike for alike in namespace if alike.lower() == str(exc.name).lower()]
+        hint = f" Did you mean {known[0]}?" if known else ""
         raise ImproperlyConfigured(
-            f"{where}: {exc}. Its annotation {annotation!r} is evaluated when the class "
+            f"{where}: {exc}.{hint} Its annotation {annotation!r} is evaluated when the class "
             "is created: what it names must be imported by then, at module level and not only "
             "for type checkers."
+        ) from exc
+    except (AttributeError, TypeError) as exc:
+        raise ImproperlyConfigured(
+            f"{where}: its annotation {annotation!r} cannot be evaluated: {exc}."
         ) from exc
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -22,19 +23,76 @@ def check_path_parameters(
     """Compare the path parameters of each `AsyncView` with what its URL patterns capture.
 
     E003: a handler requires what a pattern does not capture, and would answer every request with
-    422. W007: a pattern captures what no handler of its view takes.
+    422. W007: a pattern captures what no handler of its view takes. W010: no pattern captures what
+    a handler has a default for.
     """
     try:
         routes = list(walk()) if getattr(settings, "ROOT_URLCONF", None) else []
     except Exception:  # noqa: BLE001 - what is wrong with the URLconf is said by Django's checks
         return []
+    views = [
+        (route, view_class)
+        for route in routes
+        if (view_class := route.view_class) is not None and issubclass(view_class, AsyncView)
+    ]
     found: list[CheckMessage] = []
-    for route in routes:
-        view_class = route.view_class
-        if view_class is not None and issubclass(view_class, AsyncView):
-            found += _missing(route, view_class)
-            found += _unused(route, view_class)
-    return found
+    for route, view_class in views:
+        found += _missing(route, view_class)
+        found += _unused(route, view_class)
+    return [*found, *_never_given(views)]
+
+
+def _never_given(views: Iterable[tuple[Route, type[AsyncView]]]) -> Iterator[CheckMessage]:
+    """W010, for parameters without a source: one that says ``Path[...]`` is meant so.
+
+    A handler that several views inherit gets what any of them is given.
+    """
+    given: dict[Any, set[str]] = defaultdict(set)
+    owners: dict[Any, tuple[type[AsyncView], str, Handler]] = {}
+    unknown = set()
+    for route, view_class in views:
+        for method, handler in _handlers(view_class):
+            given[handler.function] |= {*route.parameters, *route.defaults}
+            owners.setdefault(handler.function, (view_class, method, handler))
+            if _may_be_given_more(route, view_class):
+                unknown.add(handler.function)
+    for function, (view_class, method, handler) in owners.items():
+        for parameter in handler.signature.implicit if function not in unknown else ():
+            if parameter.required or parameter.names & given[function]:
+                continue
+            yield Warning(
+                f"{view_class.__qualname__}.{method}() has the parameter '{parameter.name}' without "
+                "a source, which is one of the path, and no URL pattern captures it: it always has "
+                "its default.",
+                hint=f"To read it from the query string, write {parameter.corrected}. If it is to "
+                "come from the path, in another URLconf, write Path[...].",
+                obj=view_class,
+                id="asyncviews.W010",
+            )
+
+
+def _may_be_given_more(route: Route, view_class: type[AsyncView]) -> bool:
+    """Whether code between the URLconf and the handler may add arguments that nobody sees here."""
+    if route.positional:
+        return True
+    function: Any = route.callback
+    while inner := getattr(function, "__wrapped__", None):
+        if not _is_defined_in(function, "django"):
+            return True
+        function = inner
+    return not (
+        _is_defined_in(function, "django")
+        and _is_defined_in(view_class.as_view, "django")
+        and _is_defined_in(view_class.setup, "asyncviews")
+        and _is_defined_in(view_class.dispatch, "asyncviews")
+        and _is_defined_in(view_class.handle, "asyncviews")
+    )
+
+
+def _is_defined_in(function: Any, package: str) -> bool:
+    """Whether a function's own code is in a package; `functools.wraps` does not change that."""
+    namespace = getattr(function, "__globals__", {})
+    return bool(namespace.get("__name__", "").partition(".")[0] == package)
 
 
 def _missing(route: Route, view_class: type[AsyncView]) -> Iterator[CheckMessage]:
@@ -46,10 +104,15 @@ def _missing(route: Route, view_class: type[AsyncView]) -> Iterator[CheckMessage
                 f"the URL pattern {route.route!r} does not capture: every request would be "
                 "answered with 422.",
                 hint=f"The pattern captures {_listed(captured)}. A parameter that is to come from "
-                "elsewhere says so, as in Query[...].",
+                f"elsewhere says so: {_elsewhere(handler, name)}.",
                 obj=view_class,
                 id="asyncviews.E003",
             )
+
+
+def _elsewhere(handler: Handler, name: str) -> str:
+    """Return how a required parameter is written to be read from the query string."""
+    return next((p.corrected for p in handler.signature.implicit if name in p.names), "Query[...]")
 
 
 def _unused(route: Route, view_class: type[AsyncView]) -> Iterator[CheckMessage]:

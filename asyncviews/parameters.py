@@ -19,11 +19,10 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic.warnings import UnsupportedFieldAttributeWarning
 from typing_extensions import TypedDict
 
-from asyncviews import internals
+from asyncviews import habits, internals
 from asyncviews.annotations import (
     evaluate,
     field_info,
@@ -78,10 +77,23 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Implicit:
+    """A parameter without a source, and so of the path: perhaps by mistake."""
+
+    name: str
+    names: frozenset[str]
+    """Those by which a URL pattern may capture it."""
+    required: bool
+    corrected: str
+    """How it is written to be read from the query string."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
     """A handler's parameters after ``self`` and the request."""
 
     groups: tuple[Group, ...]
+    implicit: tuple[Implicit, ...]
     loading: tuple[Source, ...]
     """The sources that have to be loaded before they are read."""
     takes_args: bool
@@ -150,10 +162,12 @@ def read_signature(owner: type, handler: Callable[..., Any]) -> Signature:
     ):
         raise ImproperlyConfigured(f"{where}: the first parameter after self must be the request.")
     named = [p for p in declared[1:] if p.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)]
-    groups = tuple(_group([_read_parameter(where, function, parameter) for parameter in named]))
+    parameters = [_read_parameter(where, function, parameter) for parameter in named]
+    groups = tuple(_group(parameters))
     _require_one_body(where, groups)
     return Signature(
         groups=groups,
+        implicit=tuple(parameter.implicit for parameter in parameters if parameter.implicit),
         loading=tuple(_loading(groups)),
         takes_args=any(p.kind is kinds.VAR_POSITIONAL for p in declared),
         takes_kwargs=any(p.kind is kinds.VAR_KEYWORD for p in declared),
@@ -167,6 +181,7 @@ class _Parameter:
     source: Source
     default: Any
     whole: bool
+    implicit: Implicit | None
 
     @property
     def required(self) -> bool:
@@ -179,15 +194,12 @@ def _read_parameter(
     where = f"{where}, parameter '{declared.name}'"
     if declared.kind is inspect.Parameter.POSITIONAL_ONLY:
         raise ImproperlyConfigured(f"{where}: it is positional-only, handlers get keywords.")
-    if isinstance(declared.default, FieldInfo):
-        raise ImproperlyConfigured(
-            f"{where}: a Field() belongs into the annotation, as in "
-            "Query[Annotated[str, Field(max_length=20)]]; the default is a plain value."
-        )
-    type_: Any = Any
-    source: Source = PathSource()
+    hint: Any = Any
     if declared.annotation is not inspect.Parameter.empty:
-        type_, source = _split(where, evaluate(where, function, declared.name, declared.annotation))
+        hint = evaluate(where, function, declared.name, declared.annotation)
+    habits.refuse(where, declared, hint)
+    type_, declared_source = _split(where, hint)
+    source = declared_source or PathSource()
     if not isinstance(source, BodyStreamSource):
         _require_validator(where, type_, source)
     return _Parameter(
@@ -196,18 +208,28 @@ def _read_parameter(
         source=source,
         default=declared.default,
         whole=source.body == "raw" or is_structure(type_),
+        implicit=None if declared_source else _implicit(declared, type_),
     )
 
 
-def _split(where: str, hint: Any) -> tuple[Any, Source]:
-    """Return the type without its source, and the source."""
+def _implicit(declared: inspect.Parameter, type_: Any) -> Implicit:
+    return Implicit(
+        name=declared.name,
+        names=frozenset(names_of(declared.name, field_info(type_))),
+        required=declared.default is declared.empty,
+        corrected=habits.corrected(declared, type_, "Query"),
+    )
+
+
+def _split(where: str, hint: Any) -> tuple[Any, Source | None]:
+    """Return the type without its source, and the source, if there is one."""
     if get_origin(hint) is not Annotated:
         nested = [arg for arg in get_args(hint) if get_origin(arg) is Annotated]
         if any(isinstance(item, Source) for arg in nested for item in get_args(arg)[1:]):
             raise ImproperlyConfigured(
                 f"{where}: the source goes outside, as in Query[str | None], not Query[str] | None."
             )
-        return hint, PathSource()
+        return hint, None
     type_, *metadata = get_args(hint)
     sources = [item for item in metadata if isinstance(item, Source)]
     if len(sources) > 1:
@@ -215,7 +237,7 @@ def _split(where: str, hint: Any) -> tuple[Any, Source]:
         raise ImproperlyConfigured(f"{where}: one source, not several ({names}).")
     others = [item for item in metadata if not isinstance(item, Source)]
     type_ = Annotated[(type_, *others)] if others else type_
-    return type_, sources[0].for_type(type_) if sources else PathSource()
+    return type_, sources[0].for_type(type_) if sources else None
 
 
 def _require_validator(where: str, type_: Any, source: Source) -> None:

@@ -10,11 +10,21 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Ma
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    NoReturn,
+    TypeVar,
+    get_args,
+    get_origin,
+)
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.core.exceptions import BadRequest, SuspiciousOperation
+from django.core.exceptions import BadRequest, ImproperlyConfigured, SuspiciousOperation
 from django.core.files import uploadedfile
 from django.http import HttpRequest
 from django.http.multipartparser import MultiPartParserError
@@ -355,6 +365,40 @@ File = Annotated[T, FileSource()]
 
 Body = Annotated[T, BodySource()]
 """A body of JSON, or one member of it; as ``bytes``, or ``AsyncIterator[bytes]``, any body."""
+
+
+class Alias:
+    """What `Query` and its like are at run time, so that a call of them says what to write."""
+
+    def __init__(self, name: str, generic: Any) -> None:
+        self.name = name
+        self._generic = generic
+
+    def __getitem__(self, type_: Any) -> Any:
+        return self._generic[type_]
+
+    def __call__(self, default: Any = ..., **options: Any) -> NoReturn:
+        """Refuse to be called.
+
+        Raises:
+            ImproperlyConfigured: always; the message has the line to write.
+        """
+        field = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        type_ = f"Annotated[T, Field({field})]" if field else "T"
+        value = "" if default is ... else f" = {default!r}"
+        raise ImproperlyConfigured(
+            f"{self.name} is not called: it belongs into the annotation, and the default is a plain "
+            f"value. Write `name: {self.name}[{type_}]{value}`."
+        )
+
+    def __repr__(self) -> str:
+        return f"{__name__}.{self.name}"
+
+
+if not TYPE_CHECKING:
+    Query, Path, Header = Alias("Query", Query), Alias("Path", Path), Alias("Header", Header)
+    Cookie, Form = Alias("Cookie", Cookie), Alias("Form", Form)
+    File, Body = Alias("File", File), Alias("Body", Body)
 
 
 # What may annotate a value

@@ -14,7 +14,7 @@ conf connections threads annotations thread_usage urlconf overrides pulse text
 internals streaming telemetry origin
 problems inline_rules resolving resources validators health
 sources inline
-errors handler background protocols
+errors handler background protocols habits
 parameters
 responses tasks middleware_costs logs
 views durable diagnosis
