@@ -20,6 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from asyncviews import health, origin, telemetry
 from asyncviews.background import runner
+from asyncviews.checks_settings import require_usable
 from asyncviews.conf import get_settings
 from asyncviews.diagnosis import watched
 from asyncviews.handler import HTTPHandler, InFlight, Receive, Scope, Send, request_threads
@@ -50,6 +51,7 @@ async def lifespan(in_flight: InFlight | None = None) -> AsyncIterator[None]:
     with health.lifetime(), runner.attached(loop):
         async with AsyncExitStack() as stack:
             try:
+                require_usable()
                 stack.enter_context(_observed(loop))
             except ImproperlyConfigured as exc:
                 raise StartupFailed(str(exc)) from exc

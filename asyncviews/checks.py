@@ -21,7 +21,6 @@ from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import (
     CheckMessage,
-    Error,
     Tags,
     Warning,  # noqa: A004 - Django's name
     register,
@@ -31,8 +30,14 @@ from django.core.handlers.asgi import ASGIHandler as DjangoHandler
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from asyncviews import internals, telemetry
+from asyncviews import internals
 from asyncviews.background import BackgroundTaskMixin
+from asyncviews.checks_settings import (
+    check_asgi_application,
+    check_runserver,
+    check_settings,
+    check_tasks,
+)
 from asyncviews.checks_unions import check_unions
 from asyncviews.checks_urls import check_path_parameters
 from asyncviews.conf import SETTING, Settings, get_settings
@@ -44,22 +49,22 @@ TAG = "asyncviews"
 
 Apps = Sequence[AppConfig] | None
 
-register(check_path_parameters, TAG)
-register(check_unions, TAG)
+for check in (
+    check_settings,
+    check_tasks,
+    check_asgi_application,
+    check_runserver,
+    check_path_parameters,
+    check_unions,
+):
+    register(check, TAG)
+if getattr(settings, "TASKS", None):
+    with suppress(
+        ImproperlyConfigured
+    ):  # Django 5.2 without django-tasks, which check_tasks() says
+        from asyncviews.tasks.compat import check_tasks as djangos_check_of_tasks
 
-
-@register(TAG)
-def check_settings(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
-    """Whether ``ASYNCVIEWS`` can be used, and what it asks for is installed."""
-    try:
-        given = get_settings()
-        if given.telemetry:
-            telemetry.require()
-        if given.metrics:
-            import asyncviews.metrics  # noqa: F401
-    except ImproperlyConfigured as exc:
-        return [Error(str(exc), id="asyncviews.E002")]
-    return []
+        internals.unregister_check(djangos_check_of_tasks)
 
 
 @register(TAG)

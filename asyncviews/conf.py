@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
@@ -82,25 +83,52 @@ def get_settings() -> Settings:
     Raises:
         ImproperlyConfigured: an unknown key, or a value that cannot be used; all of them at once.
     """
+    if found := mistakes():
+        raise ImproperlyConfigured(" ".join(found))
+    given: dict[str, Any] = getattr(django_settings, SETTING, {})
+    return Settings.model_validate({key.lower(): value for key, value in given.items()})
+
+
+def mistakes() -> list[str]:
+    """Return what is wrong with ``settings.ASYNCVIEWS``, in a sentence for each mistake."""
     given: Any = getattr(django_settings, SETTING, {})
     if not isinstance(given, dict):
-        raise ImproperlyConfigured(f"{SETTING} must be a dictionary, not {given!r}.")
-    if wrong_case := [key for key in given if not isinstance(key, str) or key != key.upper()]:
-        raise ImproperlyConfigured(f"{SETTING}: keys are upper case, these are not: {wrong_case}")
+        return [f"{SETTING} must be a dictionary, not {given!r}."]
+    known = [name.upper() for name in Settings.model_fields]
+    found = [
+        f"{SETTING}[{key!r}]: unknown key{did_you_mean(key, known)}."
+        for key in given
+        if key not in known
+    ]
     try:
-        return Settings.model_validate({key.lower(): value for key, value in given.items()})
+        Settings.model_validate({key.lower(): given[key] for key in known if key in given})
     except ValidationError as exc:
-        known = ", ".join(name.upper() for name in Settings.model_fields)
-        raise ImproperlyConfigured(
-            f"{SETTING}: {problems(exc, name=str.upper)}. Known keys: {known}."
-        ) from exc
+        for error in exc.errors():
+            key, *steps = error["loc"]
+            path = "".join(f"[{step!r}]" for step in (str(key).upper(), *steps))
+            found.append(f"{SETTING}{path}: {error['msg']}.")
+    return found
 
 
-def problems(exc: ValidationError, *, name: Callable[[str], str] = str) -> str:
-    """Return what is wrong with which key, all in one line; `name` writes a key as users do."""
+def problems(exc: ValidationError, known: Iterable[str]) -> str:
+    """Return what is wrong with which key, all in one line; `known` are the keys that there are."""
+    names = list(known)
     return "; ".join(
-        f"{name('.'.join(map(str, error['loc'])))}: {error['msg']}" for error in exc.errors()
+        f"{'.'.join(map(str, error['loc']))}: "
+        + (
+            f"unknown{did_you_mean(error['loc'][-1], names)}"
+            if error["type"] == "extra_forbidden"
+            else error["msg"]
+        )
+        for error in exc.errors()
     )
+
+
+def did_you_mean(word: object, known: Sequence[str]) -> str:
+    """Return in parentheses which known word is meant, or all that are known."""
+    by_lower = {name.lower(): name for name in known}
+    close = get_close_matches(str(word).lower(), by_lower, n=1)
+    return f" (did you mean {by_lower[close[0]]}?)" if close else f" (known: {', '.join(known)})"
 
 
 @receiver(setting_changed)

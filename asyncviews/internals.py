@@ -24,6 +24,7 @@ from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, sync_
 from django.conf import settings
 from django.contrib import auth
 from django.core.cache import BaseCache, close_caches
+from django.core.checks.registry import registry
 from django.core.exceptions import SynchronousOnlyOperation
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import reset_urlconf
@@ -138,6 +139,12 @@ def move_locals_here(context: Context) -> None:
     """
     if ASGIREF_IS_CHECKED:
         sync._restore_context(context)
+
+
+def unregister_check(check: Callable[..., Any]) -> None:
+    """Have a system check not run; there is no public way to replace one of Django's."""
+    if IS_CHECKED:
+        registry.registered_checks.discard(check)
 
 
 def only_housekeeping(signal: Signal) -> bool:

@@ -24,7 +24,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, cast
 
-from django.utils.module_loading import import_string
+from django.core.exceptions import ImproperlyConfigured
 from hypercorn.asyncio import serve as serve_with_hypercorn
 from hypercorn.logging import Logger
 from hypercorn.typing import Framework
@@ -32,6 +32,7 @@ from hypercorn.utils import LifespanTimeoutError
 
 from asyncviews import health
 from asyncviews.background import log_unfinished
+from asyncviews.checks_settings import load_application
 from asyncviews.diagnosis import what_runs
 from asyncviews.protocols import Config, Sweeper
 from asyncviews.pulse import BEATS, beat
@@ -476,11 +477,9 @@ def load(path: str) -> Application:
         ImportError: its module cannot import something else.
     """
     try:
-        return cast("Application", import_string(path))
-    except ImportError as exc:
-        if exc.name and not path.startswith(exc.name):
-            raise
-        raise ServerError(f"Cannot load settings.ASGI_APPLICATION: {exc}.") from exc
+        return cast("Application", load_application(path))
+    except ImproperlyConfigured as exc:
+        raise ServerError(str(exc)) from exc
 
 
 def serve_process(

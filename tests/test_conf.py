@@ -25,17 +25,24 @@ def test_what_a_test_overrides_is_seen_at_once():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"DRAIN_TIMOUT": 1}, "DRAIN_TIMOUT: .*Known keys: .*DRAIN_TIMEOUT"),
-        ({"DRAIN_TIMEOUT": "soon"}, "DRAIN_TIMEOUT: .*number"),
-        ({"DRAIN_TIMEOUT": 60}, "DRAIN_TIMEOUT: .*less than 60"),
-        ({"MAX_RUNNING": 0, "MAX_WAITING": -1}, "MAX_RUNNING: .*; MAX_WAITING: "),
-        ({"max_running": 1}, "keys are upper case.*max_running"),
+        ({"DRAIN_TIMOUT": 1}, r"\['DRAIN_TIMOUT'\]: unknown key \(did you mean DRAIN_TIMEOUT\?\)"),
+        ({"DRAIN_TIMEOUT": "soon"}, r"\['DRAIN_TIMEOUT'\]: .*number"),
+        ({"DRAIN_TIMEOUT": 60}, r"\['DRAIN_TIMEOUT'\]: .*less than 60"),
+        (
+            {"MAX_RUNNING": 0, "MAX_WAITING": -1},
+            r"\['MAX_RUNNING'\]: .* ASYNCVIEWS\['MAX_WAITING'\]: ",
+        ),
+        ({"max_running": 1}, r"\['max_running'\]: unknown key \(did you mean MAX_RUNNING\?\)"),
+        ({"nothing": 1}, r"\['nothing'\]: unknown key \(known: RESOURCES, PROBLEMS"),
+        ({1: 1}, r"\[1\]: unknown key \(known: RESOURCES"),
+        ({"PROBLEMS": {"a.B": 1}}, r"\['PROBLEMS'\]\['a.B'\]: Input should be a valid string"),
+        ({"max_running": 1, "MAX_WAITING": -1}, r"\['max_running'\].*\['MAX_WAITING'\]: Input"),
         ([], "must be a dictionary"),
     ],
 )
 def test_a_mistake_is_named(value, message):
     with (
         override_settings(ASYNCVIEWS=value),
-        pytest.raises(ImproperlyConfigured, match=f"^ASYNCVIEWS:? .*{message}"),
+        pytest.raises(ImproperlyConfigured, match=f"^ASYNCVIEWS ?{message}"),
     ):
         get_settings()

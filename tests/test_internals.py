@@ -11,6 +11,7 @@ from pathlib import Path
 import asgiref
 import django
 import pytest
+from django.core.checks import Error, register, run_checks
 from packaging.requirements import Requirement
 
 from asyncviews import internals
@@ -154,3 +155,16 @@ def test_dependencies_are_bounded():
         if not any(specifier.operator == "<" for specifier in requirement.specifier)
     }
     assert unbounded == {"django"}
+
+
+def test_a_check_that_is_unregistered_does_not_run(monkeypatch):
+    def check(app_configs, **kwargs):
+        return [Error("It ran.")]
+
+    register(check, "unregistered")
+    monkeypatch.setattr(internals, "IS_CHECKED", False)
+    internals.unregister_check(check)
+    assert len(run_checks(tags=["unregistered"])) == 1
+    monkeypatch.undo()
+    internals.unregister_check(check)
+    assert run_checks(tags=["unregistered"]) == []

@@ -21,7 +21,7 @@ views durable diagnosis
 rendering hooks transactions
 permissions
 generic auth dashboard
-openapi checks_urls checks_unions
+openapi checks_urls checks_unions checks_settings
 asgi
 metrics checks testing
 server apps pytest_plugin

@@ -137,7 +137,7 @@ def _decorate(func: Any, options: dict[str, Any]) -> Any:
     try:
         policy = Policy.model_validate(options)
     except ValidationError as exc:
-        raise ImproperlyConfigured(f"{label}: {problems(exc)}.") from exc
+        raise ImproperlyConfigured(f"{label}: {problems(exc, Policy.model_fields)}.") from exc
     if policy.secrets:
         known = signature_of(func).parameters
         takes_any = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in known.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from asgiref.sync import iscoroutinefunction
@@ -24,7 +25,7 @@ from asyncviews.tasks.compat import (
     signals,
 )
 from asyncviews.tasks.enqueued import Result, new_result
-from asyncviews.tasks.options import parse
+from asyncviews.tasks.options import errors_in, parse
 
 if TYPE_CHECKING:
     from asyncviews.durable.worker import DurableWorker
@@ -42,9 +43,14 @@ class DurableBackend(BaseTaskBackend):
     supports_get_result = True
     supports_priority = True
 
-    def __init__(self, alias: str, params: dict[str, Any]) -> None:
-        super().__init__(alias, params)
-        self.durable_options = parse(DurableOptions, alias, self.options, self.queues)
+    @cached_property
+    def durable_options(self) -> DurableOptions:
+        """``OPTIONS``.
+
+        Raises:
+            InvalidTaskBackend: they cannot be used.
+        """
+        return parse(DurableOptions, self.alias, self.options, self.queues)
 
     def enqueue(self, task: Task[..., Any], args: Any, kwargs: Any) -> Result:
         """Write a task into the database; it runs when the transaction, if any, is committed.
@@ -126,6 +132,7 @@ class DurableBackend(BaseTaskBackend):
 
     def check(self, **kwargs: Any) -> Iterable[checks.CheckMessage]:
         yield from super().check(**kwargs)
+        yield from errors_in(lambda: self.durable_options)
         try:
             self._require_app()
         except ImproperlyConfigured as exc:

@@ -14,6 +14,7 @@ if not TYPE_CHECKING and django.VERSION >= (6, 0):
     from django.tasks import signals, task_backends
     from django.tasks.backends.base import BaseTaskBackend
     from django.tasks.base import Task, TaskContext, TaskError, TaskResult, TaskResultStatus
+    from django.tasks.checks import check_tasks
     from django.tasks.exceptions import InvalidTask, InvalidTaskBackend, TaskResultDoesNotExist
     from django.utils.json import normalize_json
 else:
@@ -21,6 +22,7 @@ else:
         from django_tasks import signals, task_backends
         from django_tasks.backends.base import BaseTaskBackend
         from django_tasks.base import Task, TaskContext, TaskError, TaskResult, TaskResultStatus
+        from django_tasks.checks import check_tasks
         from django_tasks.exceptions import InvalidTaskBackendError as InvalidTaskBackend
         from django_tasks.exceptions import InvalidTaskError as InvalidTask
         from django_tasks.exceptions import TaskResultDoesNotExist
@@ -41,6 +43,7 @@ __all__ = [
     "TaskResult",
     "TaskResultDoesNotExist",
     "TaskResultStatus",
+    "check_tasks",
     "normalize_json",
     "signals",
     "task_backends",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.core import checks
 from django.db import transaction
 
 from asyncviews import origin
 from asyncviews.background import runner
 from asyncviews.tasks.compat import BaseTaskBackend, Task, TaskResultDoesNotExist, signals
 from asyncviews.tasks.enqueued import EnqueuedTask, Result, new_result, snapshot
-from asyncviews.tasks.options import Options, parse
+from asyncviews.tasks.options import Options, errors_in, parse
 
 
 class MemoryOptions(Options):
@@ -34,9 +37,9 @@ class AsyncioBackend(BaseTaskBackend):
     supports_get_result = True
     supports_priority = True
 
-    def __init__(self, alias: str, params: dict[str, Any]) -> None:
-        super().__init__(alias, params)
-        self._options = parse(MemoryOptions, alias, self.options, self.queues)
+    @cached_property
+    def _options(self) -> MemoryOptions:
+        return parse(MemoryOptions, self.alias, self.options, self.queues)
 
     def enqueue(self, task: Task[..., Any], args: Any, kwargs: Any) -> Result:
         """Have a task run soon.
@@ -80,6 +83,10 @@ class AsyncioBackend(BaseTaskBackend):
     async def aget_result(self, result_id: str) -> Result:
         """See `get_result()`."""
         return self.get_result(result_id)
+
+    def check(self, **kwargs: Any) -> Iterable[checks.CheckMessage]:
+        yield from super().check(**kwargs)
+        yield from errors_in(lambda: self._options)
 
     def _accept(self, task: Task[..., Any], args: Any, kwargs: Any) -> EnqueuedTask:
         self.validate_task(task)

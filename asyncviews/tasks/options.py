@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from asyncviews.background.policy import Policy, Seconds, policy_of, require_stamina
@@ -55,6 +58,18 @@ class Options(QueueOptions):
         return policy.model_copy(update={"name": policy.name or task.module_path} | defaults)
 
 
+def errors_in(read: Callable[[], Options]) -> Iterator[checks.CheckMessage]:
+    """Yield what a backend's check has to say of its ``OPTIONS``, which are parsed when asked for.
+
+    Not when the backend is made: ``@task`` makes it, and what imports a task would fail, the
+    checks included.
+    """
+    try:
+        read()
+    except ImproperlyConfigured as exc:
+        yield checks.Error(str(exc), id="asyncviews.E004")
+
+
 def parse(model: type[O], alias: str, options: dict[str, Any], queues: set[str]) -> O:
     """Validate what a project's ``TASKS`` holds.
 
@@ -65,7 +80,9 @@ def parse(model: type[O], alias: str, options: dict[str, Any], queues: set[str])
     try:
         parsed = model.model_validate(options)
     except ValidationError as exc:
-        raise InvalidTaskBackend(f"{label}: {problems(exc)}.") from exc
+        raise InvalidTaskBackend(
+            f"{label}: {problems(exc, map(str.upper, model.model_fields))}."
+        ) from exc
     if queues and (unknown := sorted(parsed.queues.keys() - queues)):
         raise InvalidTaskBackend(f'{label}: QUEUES that are not in "QUEUES": {unknown}.')
     return parsed

@@ -69,7 +69,7 @@ def test_the_function_stays_callable():
         ({"max_running": 0, "backoff": -1}, "backoff: .*; max_running: "),
         ({"retry_on": BaseException}, "retry_on"),
         ({"retry_on": 3}, "retry_on"),
-        ({"tries": 3}, "tries: Extra inputs are not permitted"),
+        ({"tries": 3}, "tries: unknown .known: timeout, attempts"),
         ({"secrets": ("pasword",)}, r"secrets that are no parameters: \['pasword'\]"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from datetime import timedelta
 
@@ -578,14 +579,17 @@ async def test_without_the_app_nothing_starts(settings):
     ("options", "message"),
     [
         ({"LEASE": 0}, "LEASE: Input should be greater"),
-        ({"ENQUEUE_ON_COMMIT": False}, "ENQUEUE_ON_COMMIT: Extra"),
+        ({"ENQUEUE_ON_COMMIT": False}, "ENQUEUE_ON_COMMIT: unknown"),
         ({"POLL_INTERVAL": 0, "MAX_INTERRUPTIONS": 0}, "POLL_INTERVAL: .*; MAX_INTERRUPTIONS"),
     ],
 )
 def test_options_that_cannot_be_used_are_refused(settings, options, message):
     configure(settings, **options)
+    (error,) = task_backends["default"].check()
+    assert error.id == "asyncviews.E004"
+    assert re.search(message, error.msg)
     with pytest.raises(InvalidTaskBackend, match=message):
-        task_backends["default"]
+        _ = task_backends["default"].durable_options
 
 
 def test_the_defaults_are_those_of_the_documentation():
