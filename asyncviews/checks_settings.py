@@ -20,7 +20,7 @@ from django.core.management import get_commands
 from django.utils.module_loading import import_string
 
 from asyncviews import telemetry
-from asyncviews.conf import SETTING, did_you_mean, get_settings, mistakes
+from asyncviews.conf import SETTING, Settings, did_you_mean, read
 from asyncviews.problems import Problem
 from asyncviews.resources import load
 
@@ -41,25 +41,26 @@ def require_usable() -> None:
 
 def check_settings(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     """E002: ``ASYNCVIEWS`` cannot be used, or what it asks for is not there."""
-    found = mistakes() or [*_missing_packages(), *_wrong_problems(), *_wrong_resources()]
-    return [Error(mistake, id="asyncviews.E002") for mistake in found]
+    given, mistakes = read()
+    mistakes += [*_missing_packages(given), *_wrong_problems(given), *_wrong_resources(given)]
+    return [Error(mistake, id="asyncviews.E002") for mistake in mistakes]
 
 
-def _missing_packages() -> Iterator[str]:
+def _missing_packages(given: Settings) -> Iterator[str]:
     try:
-        if get_settings().telemetry:
+        if given.telemetry:
             telemetry.require()
     except ImproperlyConfigured as exc:
         yield str(exc)
     try:
-        if get_settings().metrics:
+        if given.metrics:
             import asyncviews.metrics  # noqa: F401
     except ImproperlyConfigured as exc:
         yield str(exc)
 
 
-def _wrong_problems() -> Iterator[str]:
-    for exception_path, problem_path in get_settings().problems.items():
+def _wrong_problems(given: Settings) -> Iterator[str]:
+    for exception_path, problem_path in given.problems.items():
         for path, mistake_of in (
             (exception_path, _mistake_of_exception),
             (problem_path, _mistake_of_problem),
@@ -112,8 +113,8 @@ def _can_be_called(function: Any, *args: Any) -> bool:
     return True
 
 
-def _wrong_resources() -> Iterator[str]:
-    for path in get_settings().resources:
+def _wrong_resources(given: Settings) -> Iterator[str]:
+    for path in given.resources:
         try:
             load(path)
         except ImproperlyConfigured as exc:
@@ -181,18 +182,13 @@ def check_asgi_application(app_configs: Apps, **kwargs: Any) -> list[CheckMessag
     try:
         load_application(path)
     except ImproperlyConfigured as exc:
-        if str(exc) in _said_elsewhere():
-            return []
+        if str(exc) == " ".join(read()[1]):
+            return []  # get_asgi_application() has raised what E002 says
         return [Error(str(exc), id="asyncviews.E005")]
     except Exception as exc:  # noqa: BLE001 - whatever the module raises
         text = f"ASGI_APPLICATION: importing {path} raised {exc!r}."
         return [Error(text, id="asyncviews.E005")]
     return []
-
-
-def _said_elsewhere() -> list[str]:
-    """Return what `get_asgi_application()` raises, and E002 tells of."""
-    return [" ".join(mistakes())]
 
 
 def load_application(path: object) -> Any:

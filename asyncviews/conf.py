@@ -83,31 +83,34 @@ def get_settings() -> Settings:
     Raises:
         ImproperlyConfigured: an unknown key, or a value that cannot be used; all of them at once.
     """
-    if found := mistakes():
-        raise ImproperlyConfigured(" ".join(found))
-    given: dict[str, Any] = getattr(django_settings, SETTING, {})
-    return Settings.model_validate({key.lower(): value for key, value in given.items()})
+    given, mistakes = read()
+    if mistakes:
+        raise ImproperlyConfigured(" ".join(mistakes))
+    return given
 
 
-def mistakes() -> list[str]:
-    """Return what is wrong with ``settings.ASYNCVIEWS``, in a sentence for each mistake."""
+def read() -> tuple[Settings, list[str]]:
+    """Return the `Settings`, and in a sentence each what is wrong; there, the defaults are left."""
     given: Any = getattr(django_settings, SETTING, {})
     if not isinstance(given, dict):
-        return [f"{SETTING} must be a dictionary, not {given!r}."]
+        return Settings(), [f"{SETTING} must be a dictionary, not {given!r}."]
     known = [name.upper() for name in Settings.model_fields]
-    found = [
+    mistakes = [
         f"{SETTING}[{key!r}]: unknown key{did_you_mean(key, known)}."
         for key in given
         if key not in known
     ]
+    values = {key.lower(): given[key] for key in known if key in given}
     try:
-        Settings.model_validate({key.lower(): given[key] for key in known if key in given})
+        return Settings.model_validate(values), mistakes
     except ValidationError as exc:
-        for error in exc.errors():
-            key, *steps = error["loc"]
-            path = "".join(f"[{step!r}]" for step in (str(key).upper(), *steps))
-            found.append(f"{SETTING}{path}: {error['msg']}.")
-    return found
+        wrong = exc.errors()
+    for error in wrong:
+        name, *steps = error["loc"]
+        path = "".join(f"[{step!r}]" for step in (str(name).upper(), *steps))
+        mistakes.append(f"{SETTING}{path}: {error['msg']}.")
+        values.pop(str(name), None)
+    return Settings.model_validate(values), mistakes
 
 
 def problems(exc: ValidationError, known: Iterable[str]) -> str:

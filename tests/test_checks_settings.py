@@ -11,11 +11,12 @@ from functools import partial
 import pytest
 from django.core.asgi import get_asgi_application
 from django.core.checks import run_checks
-from django.core.management import get_commands
+from django.core.management import CommandError, call_command, get_commands
 from django.core.wsgi import get_wsgi_application
 
 from asyncviews import NotFound, Problem, checks, server
 from asyncviews.asgi import StartupFailed, lifespan
+from asyncviews.asgi import get_asgi_application as get_ours
 from asyncviews.checks_settings import check_asgi_application, check_settings, check_tasks
 from tests.test_docs import DOCS
 
@@ -48,7 +49,7 @@ make_partially = partial(make_of_two, meat="ribs")
 
 def __getattr__(name: str):
     """The applications, made when a check asks for them."""
-    makers = {"wsgi": get_wsgi_application, "asgi": get_asgi_application}
+    makers = {"wsgi": get_wsgi_application, "asgi": get_asgi_application, "ours": get_ours}
     if name in makers:
         return makers[name]()
     raise AttributeError(name)
@@ -114,8 +115,14 @@ def test_every_mistake_has_a_message_of_its_own(settings, broken_module):
     expected = ["KeyError", "NotFond", "nowhere", "is not a resource", "ZeroDivisionError"]
     for text, word in zip(texts(check_settings), expected, strict=True):
         assert word in text
-    settings.ASYNCVIEWS = {"problems": {}, "MAX_RUNING": 1, "MAX_WAITING": -1}
-    case, spelling, value = texts(check_settings)
+    settings.ASYNCVIEWS = {
+        "problems": {},
+        "MAX_RUNING": 1,
+        "MAX_WAITING": -1,
+        "RESOURCES": ["nowhere.resource"],
+    }
+    case, spelling, value, resource = texts(check_settings)
+    assert "nowhere" in resource
     assert case == "ASYNCVIEWS['problems']: unknown key (did you mean PROBLEMS?)."
     assert "did you mean MAX_RUNNING?" in spelling
     assert "ASYNCVIEWS['MAX_WAITING']: Input should be greater" in value
@@ -202,6 +209,21 @@ def test_an_application_that_can_be_served(settings, path):
     assert texts(check_asgi_application) == []
 
 
+def test_what_an_application_raises_for_the_settings_is_said_once(settings):
+    settings.ASGI_APPLICATION = f"{HERE}.ours"
+    settings.ASYNCVIEWS = {"problems": {}}
+    (error,) = run_checks(tags=[checks.TAG])
+    assert error.id == "asyncviews.E002"
+
+
+def test_nor_does_serve_show_a_traceback(settings):
+    """If the checks, which come first, are left out."""
+    settings.ASGI_APPLICATION = f"{HERE}.ours"
+    settings.ASYNCVIEWS = {"problems": {}}
+    with pytest.raises(CommandError, match=r"did you mean PROBLEMS\?"):
+        call_command("serve", skip_checks=True)
+
+
 @pytest.mark.parametrize(
     ("apps", "warned"),
     [
@@ -220,27 +242,47 @@ def test_whose_runserver_it_is(settings, apps, warned):
     assert ("asyncviews.W011" in {message.id for message in found}) is warned
 
 
-def test_the_command_names_all_at_once(tmp_path):
-    """With nothing that imports `django.tasks` but the checks themselves."""
+@pytest.fixture
+def django(tmp_path):
+    """Run a command of a project with mistakes, in which nothing imports `django.tasks`."""
     (tmp_path / "mistaken.py").write_text(
         "SECRET_KEY = 'x'\n"
         "INSTALLED_APPS = ['django.contrib.staticfiles', 'asyncviews']\n"
         "STATIC_URL = 'static/'\n"
         "ASGI_APPLICATION = 'project.asgi:application'\n"
-        "ASYNCVIEWS = {'PROBLEMS': {'KeyError': 'asyncviews.NotFond'}}\n"
+        "ASYNCVIEWS = {'problems': {}, 'PROBLEMS': {'KeyError': 'asyncviews.NotFond'}}\n"
         "TASKS = {'default': {'BACKEND': 'asyncviews.tasks.DurableBackend'},\n"
         "         'other': {'BACKEND': 'asyncviews.tasks.Durable'}}\n"
     )
-    path = os.pathsep.join([str(DOCS.parent), str(tmp_path)])
-    checked = subprocess.run(
-        [sys.executable, "-m", "django", "check", "--settings", "mistaken"],
-        env={**os.environ, "PYTHONPATH": path},
-        check=False,
-        capture_output=True,
-        text=True,
+    (tmp_path / "mistaken_order.py").write_text(
+        "from mistaken import *\nDEBUG = True\nINSTALLED_APPS = INSTALLED_APPS[::-1]\n"
     )
-    assert "Traceback" not in checked.stderr
+    path = os.pathsep.join([str(DOCS.parent), str(tmp_path)])
+
+    def run(*args: str) -> str:
+        ended = subprocess.run(
+            [sys.executable, "-m", "django", *args],
+            env={**os.environ, "PYTHONPATH": path},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == 1
+        return ended.stderr
+
+    return run
+
+
+def test_the_command_names_all_at_once(django):
+    said = django("check", "--settings", "mistaken")
+    assert "Traceback" not in said
     for number in ("E001", "E002", "E004", "E005", "W011"):
-        assert f"(asyncviews.{number})" in checked.stderr
-    assert checked.stderr.count("(asyncviews.E001)") == 1
-    assert checked.stderr.count("(asyncviews.E002)") == 2
+        assert f"(asyncviews.{number})" in said
+    assert said.count("(asyncviews.E001)") == 1
+    assert said.count("(asyncviews.E002)") == 3
+
+
+def test_runserver_says_the_same(django):
+    said = django("runserver", "--noreload", "--settings", "mistaken_order")
+    assert "(asyncviews.E002)" in said
+    assert "get_settings" not in said

@@ -15,12 +15,14 @@ import sys
 import threading
 from argparse import ArgumentParser
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.utils import autoreload
 from django.utils.module_loading import import_string
@@ -196,7 +198,9 @@ class RequestLogger(Logger):
 def _shorten_drain() -> None:
     """Drain for two seconds at most, whatever the settings say for production."""
     given = getattr(settings, SETTING, {})
-    if get_settings().drain_timeout > DRAIN_TIMEOUT:
+    with suppress(ImproperlyConfigured):  # the system checks, which come next, say it
+        if get_settings().drain_timeout <= DRAIN_TIMEOUT:
+            return
         setattr(settings, SETTING, {**given, "DRAIN_TIMEOUT": DRAIN_TIMEOUT})
         get_settings.cache_clear()
 

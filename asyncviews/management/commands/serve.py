@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from asyncviews.conf import get_settings
@@ -50,7 +51,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             self._serve(options)
-        except ServerError as exc:
+        except (ServerError, ImproperlyConfigured) as exc:
             raise CommandError(exc) from exc
 
     def _serve(self, options: dict[str, Any]) -> None:
