@@ -26,6 +26,7 @@ from django.test import AsyncClient
 from django.urls import path
 
 import asyncviews
+import asyncviews.generic
 import asyncviews.testing
 from asyncviews import inline
 from asyncviews.asgi import lifespan
@@ -543,7 +544,9 @@ def test_the_commands_reference_has_every_option(name: str) -> None:
     assert set(re.findall(r"^\| `(--[\w-]+)` \|", table, re.MULTILINE)) == own - others
 
 
-@pytest.mark.parametrize("module", [asyncviews, asyncviews.testing], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module", [asyncviews, asyncviews.generic, asyncviews.testing], ids=lambda m: m.__name__
+)
 def test_every_public_name_has_a_place_in_the_reference(module: ModuleType) -> None:
     pages = "\n".join(page.read_text() for page in (DOCS / "reference").glob("*.md"))
     missing = [name for name in module.__all__ if not re.search(rf"\b{name}\b", pages)]

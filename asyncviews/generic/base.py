@@ -61,11 +61,22 @@ class AsyncTemplateResponseMixin(TemplateResponseMixin):
     is_page = True
 
 
+async def render(view: Any, context: dict[str, Any]) -> HttpResponseBase:
+    """Call ``render_to_response()`` of a generic view: on the request's thread, if it is not Django's.
+
+    Django's makes a response that is rendered later; another may well iterate over a queryset.
+    """
+    function: Callable[..., HttpResponseBase] = view.render_to_response
+    if getattr(function, "__func__", None) is TemplateResponseMixin.render_to_response:
+        return function(context)
+    return await sync_to_async(function)(context)
+
+
 class AsyncTemplateView(AsyncTemplateResponseMixin, AsyncContextMixin, AsyncView):
     """Renders a template. The arguments of the URL pattern are in its context."""
 
     async def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return self.render_to_response(await self.get_context_data(**kwargs))
+        return await render(self, await self.get_context_data(**kwargs))
 
 
 def share_parameters(cls: type[AsyncView], method: str, *others: str, owner: type) -> None:

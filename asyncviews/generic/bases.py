@@ -21,6 +21,7 @@ __all__ = [
     "BaseYearArchiveView",
     "ContextMixin",
     "DeleteFormT",
+    "DeletionMixin",
     "FormMixin",
     "FormT",
     "M",
@@ -41,16 +42,21 @@ if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
     from django.forms import Form, ModelForm
     from django.forms.forms import BaseForm
-    from django.forms.models import BaseModelForm
+    from django.forms.formsets import BaseFormSet
+    from django.forms.models import BaseInlineFormSet, BaseModelForm
     from django.http import HttpRequest
     from django.views.generic.dates import DateMixin, DayMixin, MonthMixin, WeekMixin, YearMixin
     from django_stubs_ext import StrOrPromise
     from typing_extensions import TypeVar
 
     M = TypeVar("M", bound=Model)
-    FormT = TypeVar("FormT", bound=BaseForm)
-    DeleteFormT = TypeVar("DeleteFormT", bound=BaseForm, default=Form)
-    ModelFormT = TypeVar("ModelFormT", bound=BaseModelForm[Any], default=ModelForm[Any])
+    FormT = TypeVar("FormT", bound=BaseForm | BaseFormSet[Any])
+    DeleteFormT = TypeVar("DeleteFormT", bound=BaseForm | BaseFormSet[Any], default=Form)
+    ModelFormT = TypeVar(
+        "ModelFormT",
+        bound=BaseModelForm[Any] | BaseInlineFormSet[Any, Any, Any],
+        default=ModelForm[Any],
+    )
 
     class ContextMixin:
         extra_context: Mapping[str, Any] | None
@@ -121,8 +127,13 @@ if TYPE_CHECKING:
     class ModelFormMixin(FormMixin[ModelFormT], SingleObjectMixin[M], Generic[M, ModelFormT]):
         fields: Sequence[str] | Literal["__all__"] | None
 
-    class BaseDeleteView(Generic[M]):
+    class DeletionMixin(Generic[M]):
         object: M
+        success_url: StrOrPromise | None
+
+        def get_success_url(self) -> str: ...
+
+    class BaseDeleteView(DeletionMixin[M]): ...
 
     class BaseDateListView(MultipleObjectMixin[M], DateMixin):
         date_list_period: str
@@ -182,6 +193,7 @@ else:
     BaseTodayArchiveView = _subscriptable(dates.BaseTodayArchiveView)
     BaseWeekArchiveView = _subscriptable(dates.BaseWeekArchiveView)
     BaseYearArchiveView = _subscriptable(dates.BaseYearArchiveView)
+    DeletionMixin = _subscriptable(edit.DeletionMixin)
     FormMixin = _subscriptable(edit.FormMixin)
     ModelFormMixin = _subscriptable(edit.ModelFormMixin)
     MultipleObjectMixin = _subscriptable(list_.MultipleObjectMixin)

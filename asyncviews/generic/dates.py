@@ -9,9 +9,8 @@ from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.views.generic.list import MultipleObjectTemplateResponseMixin
 
-from asyncviews.generic.base import AsyncTemplateResponseMixin
+from asyncviews.generic.base import render
 from asyncviews.generic.bases import (
     BaseArchiveIndexView,
     BaseDateDetailView,
@@ -23,21 +22,21 @@ from asyncviews.generic.bases import (
     BaseYearArchiveView,
     M,
 )
-from asyncviews.generic.detail import AsyncDetailView
-from asyncviews.generic.list import AsyncMultipleObjectMixin
+from asyncviews.generic.detail import (
+    AsyncBaseDetailView,
+    AsyncSingleObjectTemplateResponseMixin,
+)
+from asyncviews.generic.list import (
+    AsyncMultipleObjectMixin,
+    AsyncMultipleObjectTemplateResponseMixin,
+)
 from asyncviews.hooks import require_decided
 from asyncviews.views import AsyncView
 
 DatedItems: TypeAlias = "tuple[QuerySet[M, date] | None, QuerySet[M], dict[str, Any]]"
 
 
-class AsyncDateListView(
-    AsyncTemplateResponseMixin,
-    MultipleObjectTemplateResponseMixin,
-    AsyncMultipleObjectMixin[M],
-    AsyncView,
-    BaseDateListView[M],
-):
+class AsyncBaseDateListView(AsyncMultipleObjectMixin[M], AsyncView, BaseDateListView[M]):
     """What the archives share."""
 
     async def get_dated_items(self) -> DatedItems[M]:
@@ -54,44 +53,72 @@ class AsyncDateListView(
         context = await self.get_context_data(
             object_list=self.object_list, date_list=self.date_list, **extra_context
         )
-        return self.render_to_response(context)
+        return await render(self, context)
 
 
-class AsyncArchiveIndexView(AsyncDateListView[M], BaseArchiveIndexView[M]):
+class AsyncBaseArchiveIndexView(AsyncBaseDateListView[M], BaseArchiveIndexView[M]):
     """The latest objects, and the years in which there are any."""
+
+
+class AsyncArchiveIndexView(AsyncMultipleObjectTemplateResponseMixin, AsyncBaseArchiveIndexView[M]):
+    """The same, with a template."""
 
     template_name_suffix = "_archive"
 
 
-class AsyncYearArchiveView(AsyncDateListView[M], BaseYearArchiveView[M]):
+class AsyncBaseYearArchiveView(AsyncBaseDateListView[M], BaseYearArchiveView[M]):
     """A year, its months, and its objects if `make_object_list` says so."""
+
+
+class AsyncYearArchiveView(AsyncMultipleObjectTemplateResponseMixin, AsyncBaseYearArchiveView[M]):
+    """The same, with a template."""
 
     template_name_suffix = "_archive_year"
 
 
-class AsyncMonthArchiveView(AsyncDateListView[M], BaseMonthArchiveView[M]):
+class AsyncBaseMonthArchiveView(AsyncBaseDateListView[M], BaseMonthArchiveView[M]):
     """The objects of a month, and its days."""
+
+
+class AsyncMonthArchiveView(AsyncMultipleObjectTemplateResponseMixin, AsyncBaseMonthArchiveView[M]):
+    """The same, with a template."""
 
     template_name_suffix = "_archive_month"
 
 
-class AsyncWeekArchiveView(AsyncDateListView[M], BaseWeekArchiveView[M]):
+class AsyncBaseWeekArchiveView(AsyncBaseDateListView[M], BaseWeekArchiveView[M]):
     """The objects of a week."""
+
+
+class AsyncWeekArchiveView(AsyncMultipleObjectTemplateResponseMixin, AsyncBaseWeekArchiveView[M]):
+    """The same, with a template."""
 
     template_name_suffix = "_archive_week"
 
 
-class AsyncDayArchiveView(AsyncDateListView[M], BaseDayArchiveView[M]):
+class AsyncBaseDayArchiveView(AsyncBaseDateListView[M], BaseDayArchiveView[M]):
     """The objects of a day."""
 
+
+class AsyncDayArchiveView(AsyncMultipleObjectTemplateResponseMixin, AsyncBaseDayArchiveView[M]):
+    """The same, with a template."""
+
     template_name_suffix = "_archive_day"
 
 
-class AsyncTodayArchiveView(AsyncDateListView[M], BaseTodayArchiveView[M]):
+class AsyncBaseTodayArchiveView(AsyncBaseDayArchiveView[M], BaseTodayArchiveView[M]):
     """The objects of today."""
 
+
+class AsyncTodayArchiveView(AsyncMultipleObjectTemplateResponseMixin, AsyncBaseTodayArchiveView[M]):
+    """The same, with a template."""
+
     template_name_suffix = "_archive_day"
 
 
-class AsyncDateDetailView(AsyncDetailView[M], BaseDateDetailView[M]):
+class AsyncBaseDateDetailView(AsyncBaseDetailView[M], BaseDateDetailView[M]):
     """One object of a day."""
+
+
+class AsyncDateDetailView(AsyncSingleObjectTemplateResponseMixin, AsyncBaseDateDetailView[M]):
+    """The same, with a template."""

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views.generic.detail import SingleObjectTemplateResponseMixin
 
-from asyncviews.generic.base import AsyncContextMixin, AsyncTemplateResponseMixin
+from asyncviews.generic.base import AsyncContextMixin, AsyncTemplateResponseMixin, render
 from asyncviews.generic.bases import M, SingleObjectMixin
 from asyncviews.hooks import require_decided
 from asyncviews.views import AsyncView
@@ -33,17 +33,22 @@ class AsyncSingleObjectMixin(AsyncContextMixin, SingleObjectMixin[M]):
         return found
 
 
-class AsyncDetailView(
-    AsyncTemplateResponseMixin,
-    SingleObjectTemplateResponseMixin,
-    AsyncSingleObjectMixin[M],
-    AsyncView,
-):
-    """Renders one object."""
+class AsyncBaseDetailView(AsyncSingleObjectMixin[M], AsyncView):
+    """Renders one object, however ``render_to_response()`` does that."""
 
     if TYPE_CHECKING:
         object: M
 
     async def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         self.object = await self.get_object()
-        return self.render_to_response(await self.get_context_data(object=self.object))
+        return await render(self, await self.get_context_data(object=self.object))
+
+
+class AsyncSingleObjectTemplateResponseMixin(
+    AsyncTemplateResponseMixin, SingleObjectTemplateResponseMixin
+):
+    """Django's `SingleObjectTemplateResponseMixin`: the template is named after the model."""
+
+
+class AsyncDetailView(AsyncSingleObjectTemplateResponseMixin, AsyncBaseDetailView[M]):
+    """Renders one object with a template."""

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from asgiref.sync import sync_to_async
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.views.generic.detail import SingleObjectTemplateResponseMixin
 
 from asyncviews.generic import bases
 from asyncviews.generic.base import (
     AsyncContextMixin,
     AsyncTemplateResponseMixin,
+    render,
     share_parameters,
 )
 from asyncviews.generic.bases import (
     BaseDeleteView,
     DeleteFormT,
+    DeletionMixin,
     FormMixin,
     FormT,
     M,
     ModelFormMixin,
     ModelFormT,
 )
-from asyncviews.generic.detail import AsyncSingleObjectMixin
+from asyncviews.generic.detail import (
+    AsyncBaseDetailView,
+    AsyncSingleObjectMixin,
+    AsyncSingleObjectTemplateResponseMixin,
+)
 from asyncviews.hooks import decide
 from asyncviews.views import AsyncView
 
@@ -58,8 +63,7 @@ class AsyncFormMixin(AsyncContextMixin, FormMixin[FormT]):
 
     async def form_invalid(self, form: FormT) -> HttpResponse:
         """Render the form with its errors."""
-        context = await self.get_context_data(form=form)
-        return self.render_to_response(context)  # type: ignore[attr-defined, no-any-return]
+        return cast("HttpResponse", await render(self, await self.get_context_data(form=form)))
 
 
 class AsyncModelFormMixin(
@@ -81,11 +85,9 @@ class AsyncProcessFormView(AsyncView):
     if TYPE_CHECKING:
         get_context_data: Any
         process_form: Any
-        render_to_response: Any
 
     async def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response: HttpResponseBase = self.render_to_response(await self.get_context_data())
-        return response
+        return await render(self, await self.get_context_data())
 
     async def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response: HttpResponseBase = await self.process_form()
@@ -95,19 +97,16 @@ class AsyncProcessFormView(AsyncView):
         return await self.post(request, *args, **kwargs)
 
 
-class AsyncFormView(AsyncTemplateResponseMixin, AsyncFormMixin[FormT], AsyncProcessFormView):
-    """Shows a form, and redirects once it is valid."""
+class AsyncBaseFormView(AsyncFormMixin[FormT], AsyncProcessFormView):
+    """Shows a form, and redirects once it is valid, however ``render_to_response()`` shows it."""
 
 
-class AsyncCreateView(
-    AsyncTemplateResponseMixin,
-    SingleObjectTemplateResponseMixin,
-    AsyncModelFormMixin[M, ModelFormT],
-    AsyncProcessFormView,
-):
+class AsyncFormView(AsyncTemplateResponseMixin, AsyncBaseFormView[FormT]):
+    """The same, with a template."""
+
+
+class AsyncBaseCreateView(AsyncModelFormMixin[M, ModelFormT], AsyncProcessFormView):
     """Shows a form for a new object, and saves it."""
-
-    template_name_suffix = "_form"
 
     if TYPE_CHECKING:
         object: M | None
@@ -121,15 +120,14 @@ class AsyncCreateView(
         return await super().post(request, *args, **kwargs)
 
 
-class AsyncUpdateView(
-    AsyncTemplateResponseMixin,
-    SingleObjectTemplateResponseMixin,
-    AsyncModelFormMixin[M, ModelFormT],
-    AsyncProcessFormView,
-):
-    """Shows a form for an object that there is, and saves what is changed in it."""
+class AsyncCreateView(AsyncSingleObjectTemplateResponseMixin, AsyncBaseCreateView[M, ModelFormT]):
+    """The same, with a template."""
 
     template_name_suffix = "_form"
+
+
+class AsyncBaseUpdateView(AsyncModelFormMixin[M, ModelFormT], AsyncProcessFormView):
+    """Shows a form for an object that there is, and saves what is changed in it."""
 
     if TYPE_CHECKING:
         object: M
@@ -143,35 +141,51 @@ class AsyncUpdateView(
         return await super().post(request, *args, **kwargs)
 
 
-class AsyncDeleteView(
-    AsyncTemplateResponseMixin,
-    SingleObjectTemplateResponseMixin,
-    AsyncFormMixin[DeleteFormT],
-    AsyncSingleObjectMixin[M],
-    AsyncView,
-    BaseDeleteView[M],
-    Generic[M, DeleteFormT],
-):
-    """Asks whether to delete an object on GET, and deletes it on POST and DELETE."""
+class AsyncUpdateView(AsyncSingleObjectTemplateResponseMixin, AsyncBaseUpdateView[M, ModelFormT]):
+    """The same, with a template."""
 
-    template_name_suffix = "_confirm_delete"
+    template_name_suffix = "_form"
 
-    async def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        self.object = await self.get_object()
-        return self.render_to_response(await self.get_context_data(object=self.object))
 
-    async def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        self.object = await self.get_object()
-        return await self.process_form()
+class AsyncDeletionMixin(DeletionMixin[M]):
+    """Django's `DeletionMixin`: deletes what ``get_object()`` returns, on POST and DELETE."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if issubclass(cls, AsyncView):
+            share_parameters(cls, "delete", "post", owner=AsyncDeletionMixin)
 
     async def delete(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        self.object = await self.get_object()
+        self.object = await self.get_object()  # type: ignore[attr-defined]
         return await sync_to_async(self._delete)()
+
+    async def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return await self.delete(request, *args, **kwargs)
 
     def _delete(self) -> HttpResponse:
         success_url = self.get_success_url()  # while there is an object to name in it
         self.object.delete()
         return HttpResponseRedirect(success_url)
+
+
+class AsyncBaseDeleteView(
+    AsyncDeletionMixin[M],
+    AsyncFormMixin[DeleteFormT],
+    AsyncBaseDetailView[M],
+    BaseDeleteView[M],
+    Generic[M, DeleteFormT],
+):
+    """Asks whether to delete an object on GET, and deletes it on POST and DELETE."""
+
+    async def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.object = await self.get_object()
+        return await self.process_form()
+
+
+class AsyncDeleteView(AsyncSingleObjectTemplateResponseMixin, AsyncBaseDeleteView[M, DeleteFormT]):
+    """The same, with a template."""
+
+    template_name_suffix = "_confirm_delete"
 
 
 class SuccessMessageMixin(bases.SuccessMessageMixin):

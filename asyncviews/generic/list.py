@@ -14,7 +14,7 @@ from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from django.views.generic.list import MultipleObjectTemplateResponseMixin
 
-from asyncviews.generic.base import AsyncContextMixin, AsyncTemplateResponseMixin
+from asyncviews.generic.base import AsyncContextMixin, AsyncTemplateResponseMixin, render
 from asyncviews.generic.bases import M, MultipleObjectMixin
 from asyncviews.hooks import decided
 from asyncviews.views import AsyncView
@@ -69,17 +69,12 @@ def _counted(counter: AsyncPaginator[M]) -> Paginator[M]:
     return paginator
 
 
-class AsyncListView(
-    AsyncTemplateResponseMixin,
-    MultipleObjectTemplateResponseMixin,
-    AsyncMultipleObjectMixin[M],
-    AsyncView,
-):
-    """Renders a list of objects, `self.object_list`."""
+class AsyncBaseListView(AsyncMultipleObjectMixin[M], AsyncView):
+    """Renders a list of objects, `self.object_list`, however ``render_to_response()`` does that."""
 
     async def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         self.object_list = await sync_to_async(self._get_object_list)()
-        return self.render_to_response(await self.get_context_data())
+        return await render(self, await self.get_context_data())
 
     def _get_object_list(self) -> QuerySet[M]:
         object_list = self.get_queryset()
@@ -96,3 +91,13 @@ class AsyncListView(
         if isinstance(object_list, QuerySet) and self.get_paginate_by(object_list) is not None:
             return not object_list.exists()
         return len(object_list) == 0
+
+
+class AsyncMultipleObjectTemplateResponseMixin(
+    AsyncTemplateResponseMixin, MultipleObjectTemplateResponseMixin
+):
+    """Django's `MultipleObjectTemplateResponseMixin`: the template is named after the model."""
+
+
+class AsyncListView(AsyncMultipleObjectTemplateResponseMixin, AsyncBaseListView[M]):
+    """Renders a list of objects with a template."""

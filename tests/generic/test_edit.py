@@ -9,7 +9,7 @@ import pytest
 from django import forms
 from django.contrib.messages import views as messages_views
 from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile
-from django.forms import formset_factory, inlineformset_factory
+from django.forms import BaseFormSet, formset_factory, inlineformset_factory
 from django.http import HttpResponse
 from django.test import override_settings
 from django.views.generic import CreateView, DeleteView, DetailView, FormView, UpdateView
@@ -189,6 +189,53 @@ def test_a_formset_is_a_form(compare):
     assert page.content.count("<option") == 8
     assert "There is one already." in taken.content
     assert valid.status == 302
+
+
+class Contacts(BaseFormSet):
+    """As a project writes a formset that is a type parameter, with or without `django_stubs_ext`."""
+
+    form, extra, min_num, max_num, absolute_max = Contact, 2, 0, 9, 9
+    can_order = can_delete = validate_min = validate_max = False
+    renderer = None
+
+
+class ContactsPage(AsyncFormView[Contacts]):
+    form_class = Contacts
+    success_url = "/"
+    template_name = "generic/form.html"
+
+    def get_initial(self):
+        return []
+
+
+def test_a_formset_is_a_type_parameter(visit):
+    count = {"form-TOTAL_FORMS": "2", "form-INITIAL_FORMS": "0"}
+    asks = [get(), post(**count, **{"form-1-name": "Ada"}), post(**count)]
+    [page, taken, valid] = visit(ContactsPage, *asks)
+    assert page.content.count("<option") == 8
+    assert "There is one already." in taken.content
+    assert valid.status == 302
+
+
+def test_a_formset_below_an_object(compare):
+    formset_class = inlineformset_factory(Author, Article, fields=["title"], extra=0)
+    views = twins(
+        UpdateView,
+        AsyncUpdateView[Author, formset_class],
+        model=Author,
+        form_class=formset_class,
+        template_name="generic/form.html",
+        get_initial=lambda self: [],
+        get_success_url=lambda self: f"/{len(self.object)}/",
+    )
+    sent = {"articles-TOTAL_FORMS": "2", "articles-INITIAL_FORMS": "2"}
+    for number, pk in enumerate((2, 4)):
+        sent |= {f"articles-{number}-id": pk, f"articles-{number}-title": f"New {pk}"}
+    asks = [get("/1/"), post("/1/", **sent), post("/1/", **sent | {"articles-0-title": ""})]
+    [page, changed, wrong] = compare(views, *asks, route="<int:pk>/")
+    assert 'value="Article 2"' in page.content
+    assert changed.headers["Location"] == "/2/"
+    assert "This field is required." in wrong.content
 
 
 def test_success_messages(compare):

@@ -2,16 +2,17 @@
 
 from typing import Any, reveal_type
 
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db.models import QuerySet
-from django.forms import Form, ModelForm
-from django.http import HttpRequest, HttpResponse
+from django.forms import BaseFormSet, BaseInlineFormSet, Form, ModelForm
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from pydantic import BaseModel
 
 from asyncviews import Query
 from asyncviews.auth import LoginRequiredMixin, PermissionRequiredMixin, UserPassesTestMixin
 from asyncviews.generic import (
+    AsyncBaseListView,
     AsyncCreateView,
     AsyncDeleteView,
     AsyncDetailView,
@@ -19,6 +20,7 @@ from asyncviews.generic import (
     AsyncListView,
     AsyncRedirectView,
     AsyncTemplateView,
+    AsyncUpdateView,
     AsyncYearArchiveView,
     SuccessMessageMixin,
 )
@@ -104,6 +106,34 @@ class ContactPage(AsyncFormView[Contact]):
 
 class WrongForm(AsyncFormView[Contact]):
     form_class = UserForm  # error: assignment
+
+
+class ContactFormSet(BaseFormSet[Contact]):
+    def senders(self) -> int:
+        return len(self.forms)
+
+
+class ContactsPage(AsyncFormView[ContactFormSet]):
+    form_class = ContactFormSet
+
+    async def form_valid(self, form: ContactFormSet) -> HttpResponse:
+        reveal_type((await self.get_form()).senders())  # note: int
+        return await super().form_valid(form)
+
+
+PermissionFormSet = BaseInlineFormSet[Permission, Group, ModelForm[Permission]]
+
+
+class GroupPermissions(AsyncUpdateView[Group, PermissionFormSet]):
+    async def form_valid(self, form: PermissionFormSet) -> HttpResponse:
+        reveal_type(form.instance)  # note: django.contrib.auth.models.Group
+        return await super().form_valid(form)
+
+
+class UserNames(AsyncBaseListView[User]):
+    def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
+        reveal_type(self.object_list)  # note: QuerySet[django.contrib.auth.models.User
+        return JsonResponse({"names": [user.username for user in self.object_list]})
 
 
 class Remove(UserPassesTestMixin, AsyncDeleteView[User]):
