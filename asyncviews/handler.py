@@ -21,7 +21,7 @@ from asgiref.sync import sync_to_async
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers import asgi
-from django.http import HttpRequest, HttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import ResolverMatch, get_resolver, set_script_prefix
 
@@ -34,6 +34,7 @@ from asyncviews.connections import (
     transaction_is_open,
 )
 from asyncviews.resolving import resolve
+from asyncviews.streaming import stream_file
 from asyncviews.threads import Lease, NoThreadAvailable, ThreadPool
 
 P = ParamSpec("P")
@@ -165,6 +166,11 @@ class HTTPHandler(asgi.ASGIHandler):
             if response is None and lease:
                 lease.abandon()  # middleware and transactions may have been left half way
             await self._close(request, response, cancelled=cancelled)
+
+    async def send_response(self, response: HttpResponseBase, send: Send) -> None:
+        if isinstance(response, FileResponse) and not response.is_async:
+            stream_file(response, self.chunk_size)
+        await super().send_response(response, send)
 
     async def _close(
         self, request: asgi.ASGIRequest, response: HttpResponseBase | None, *, cancelled: bool

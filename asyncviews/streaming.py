@@ -1,7 +1,6 @@
-"""Responses that go on: server-sent events, and JSON lines.
+"""Responses that go on: server-sent events, JSON lines, and files.
 
-Both take an async iterator, ask it for the next item only when the client has room for it, and end it
-when the client leaves.
+Each asks for what comes next only when the client has room for it, and ends it when the client leaves.
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from django.http import StreamingHttpResponse
+from asgiref.sync import sync_to_async
+from django.http import FileResponse, StreamingHttpResponse
 from pydantic_core import to_json
 
 from asyncviews.threads import NoThreadAvailable
@@ -139,6 +139,35 @@ class _Lines(Generic[T]):
     def close(self) -> None:
         if self._loop is not None and not self._loop.is_closed():
             asyncio.run_coroutine_threadsafe(_end(self._items), self._loop)
+
+
+def stream_file(response: FileResponse, chunk_size: int) -> None:
+    """Have a file read on the request's thread, about `chunk_size` bytes at a time, as it is sent.
+
+    Django reads all of it under ASGI before it sends any. Files only: another synchronous iterator
+    may hold a transaction or a cursor, and a slow client would hold it, too.
+    """
+    file = response.file_to_stream  # which the assignment forgets
+    blocks = cast("Iterator[bytes]", response.streaming_content)
+    response.streaming_content = _chunks(blocks, chunk_size)
+    response.file_to_stream = file
+
+
+async def _chunks(blocks: Iterator[bytes], size: int) -> AsyncIterator[bytes]:
+    take = sync_to_async(_take)
+    while len(chunk := await take(blocks, size)) >= size:
+        yield chunk
+    yield chunk
+
+
+def _take(blocks: Iterator[bytes], size: int) -> bytes:
+    """Return the next blocks, together at least `size` bytes unless there are no more."""
+    chunk = bytearray()
+    for block in blocks:
+        chunk += block
+        if len(chunk) >= size:
+            break
+    return bytes(chunk)
 
 
 class _OpenStreams:

@@ -603,10 +603,7 @@ async def test_caches_that_close_are_closed_on_a_thread(get):
 
 # Responses
 
-a_sync_stream = pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")
 
-
-@a_sync_stream
 async def test_a_file_is_closed(get):
     messages = await get("/file/")
     assert messages[0]["status"] == 200
@@ -807,7 +804,7 @@ def remember(get_response):
     return middleware
 
 
-@a_sync_stream
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")  # Django does
 async def test_djangos_handler_answers_the_same(get):
     """The messages, header for header."""
     for url in ("/no_thread/", "/sync/", "/missing/", "/file/"):
