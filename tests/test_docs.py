@@ -22,7 +22,7 @@ import httpx
 import pytest
 from django.contrib.staticfiles.management.commands.runserver import Command as DjangoRunserver
 from django.core.management import BaseCommand, load_command_class
-from django.test import AsyncClient
+from django.test import AsyncClient, AsyncRequestFactory
 from django.urls import path
 
 import asyncviews
@@ -311,6 +311,7 @@ HOW_TO_TESTS = '''
 """What the guides say about the code that they show."""
 
 import asyncio
+import hmac
 import io
 import json
 
@@ -462,6 +463,25 @@ class ApiTests(TransactionTestCase):
         token = {"authorization": "Bearer secret"}
         self.assertEqual((await client.post("/webhook/", headers=token)).status_code, 202)
 
+    async def test_a_signed_webhook(self):
+        client = AsyncClient(enforce_csrf_checks=True)
+        body = b'{"table": 3}'
+        signature = hmac.new(b"shared secret", body, "sha256").hexdigest()
+        for header, status in [(signature, 200), ("\xe9", 403), ("", 403)]:
+            response = await client.post(
+                "/payments/", body, content_type="application/json",
+                headers={"x-signature": header},
+            )
+            self.assertEqual(response.status_code, status)
+
+    async def test_those_who_share_a_proxy_do_not_share_a_limit(self):
+        for _ in range(101):
+            refused = await self.async_client.get(
+                "/tables/", headers={"x-forwarded-for": "192.0.2.1"}
+            )
+        other = await self.async_client.get("/tables/", headers={"x-forwarded-for": "192.0.2.2"})
+        self.assertEqual((refused.status_code, other.status_code), (429, 200))
+
 
 class CommandTests(LiveServerTestCase):
     def test_a_command_awaits_its_tasks(self):
@@ -487,7 +507,7 @@ def test_the_guides_show_a_project_that_works(tmp_path: Path) -> None:
     (tmp_path / "project/settings.py").write_text(HOW_TO_SETTINGS)
     (tmp_path / "project/test_guides.py").write_text(HOW_TO_TESTS)
     test = ["python", "-W", "error", "-m", "django", "test", "--settings", "project.settings"]
-    assert_shows(run(test, tmp_path), "Found 20 test(s).\nOK")
+    assert_shows(run(test, tmp_path), "Found 22 test(s).\nOK")
     without = ("-pno:schemathesis", "-pno:hypothesispytest")  # they take long to load
     pytest = ["python", "-W", "error", "-m", "pytest", "--ds=project.settings", *without]
     asyncio = ["-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]
@@ -589,6 +609,35 @@ def test_links_lead_somewhere(page: Path) -> None:
 def slug(heading: str) -> str:
     """Return the anchor that a heading gets."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "answer"),
+    [
+        ("", 200, {"status": None, "table": None}),
+        ("?status=&table=", 200, {"status": None, "table": None}),
+        ("?status=paid&table=3", 200, {"status": "paid", "table": 3}),
+        ("?status=other", 422, None),
+    ],
+)
+async def test_blank_fields_of_a_form(query: str, status: int, answer: Any) -> None:
+    [example] = [b for b in blocks(DOCS / "how-to/api.md") if "BlankIsNone" in b.text]
+    namespace: dict[str, Any] = {"__name__": __name__}
+    exec(compile(example.text, "api.md", "exec", dont_inherit=True), namespace)
+    response = await namespace["Orders"].as_view()(AsyncRequestFactory().get(f"/{query}"))
+    assert response.status_code == status
+    assert answer is None or json.loads(response.content) == answer
+
+
+def test_the_logging_reference_has_every_logger() -> None:
+    used = {
+        name
+        for file in Path(asyncviews.__file__).parent.rglob("*.py")
+        for name in re.findall(r'getLogger\("(asyncviews\.\w+)"\)', file.read_text())
+    }
+    intro = section(DOCS / "reference/logging.md", "# Log records").partition("Besides")[0]
+    assert len(used) > 5
+    assert set(re.findall(r"`(asyncviews\.\w+)`", intro)) == used
 
 
 def test_the_table_of_middleware_is_that_of_the_handler():
