@@ -377,6 +377,43 @@ def test_who_creates_it_is_known(compare):
     [_] = compare(views, post(**VALID), user="guest", left=titles)
 
 
+def test_what_a_hook_that_has_become_async_writes(compare):
+    """As the guide's table has it, for one who has a session."""
+    from asgiref.sync import sync_to_async
+
+    def djangos(self, form):
+        self.object = form.save(commit=False)
+        self.object.title += f" by {self.request.user}"
+        self.object.save()
+        form.save_m2m()
+        self.request.session["new"] = self.object.pk
+        return HttpResponse(f"{self.request.session['new']}")
+
+    async def ours(self, form):
+        self.object = form.save(commit=False)
+        self.object.title += f" by {await self.request.auser()}"
+        await self.object.asave()
+        await sync_to_async(form.save_m2m)()
+        await self.request.session.aset("new", self.object.pk)
+        return HttpResponse(f"{await self.request.session.aget('new')}")
+
+    views = twins(
+        CreateView,
+        AsyncCreateView,
+        model=Article,
+        fields=FIELDS,
+        djangos={"form_valid": djangos},
+        our={"form_valid": ours},
+    )
+
+    def tags():
+        article = Article.objects.get(slug="new")
+        return article.title, list(article.tags.values_list("pk", flat=True))
+
+    [answer] = compare(views, post(**VALID), user="guest", left=tags)
+    assert answer.content == "5"
+
+
 def test_an_upload_is_saved(compare, tmp_path):
     def saved():
         path = Path(Article.objects.get(slug="new").cover.path)
