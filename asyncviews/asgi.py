@@ -32,7 +32,7 @@ logger = logging.getLogger("asyncviews.lifespan")
 
 
 class StartupFailed(RuntimeError):
-    """A resource could not be opened, or a backend of tasks cannot work; the message names it."""
+    """A setting cannot be used, a resource not be opened, or a backend of tasks not work."""
 
 
 @asynccontextmanager
@@ -44,8 +44,8 @@ async def lifespan(in_flight: InFlight | None = None) -> AsyncIterator[None]:
     reverse.
 
     Raises:
-        StartupFailed: a resource could not be opened, or a backend of tasks cannot work; what was
-            opened before it is closed again.
+        StartupFailed: a setting cannot be used, a resource could not be opened, or a backend of
+            tasks cannot work, as the message says; what was opened before it is closed again.
     """
     loop = asyncio.get_running_loop()
     with health.lifetime(), runner.attached(loop):

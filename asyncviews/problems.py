@@ -6,10 +6,11 @@ the same for the rest of a project, as its ``handler404`` and the like.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from http import HTTPStatus
+from http.client import responses
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
@@ -55,22 +56,54 @@ class Problem(Exception):
     """An error that is the client's to read: raise it, and `AsyncView` answers with it.
 
     Subclasses set `status`, `title` and `type`. See RFC 9457 for what the members mean.
+
+    Args:
+        detail: what happened this time, for the reader.
+        status: that of this occurrence, if it is not the one of the class.
+        headers: header fields of the response.
+        extensions: further members of the document, and ``instance``, a URI of this occurrence.
+
+    Raises:
+        ImproperlyConfigured: when a subclass is created with a status that is not one of an error.
+        TypeError: a `title` or `type`, which belong to the class, is given as an extension.
+        ValueError: `status` is not one of an error.
     """
 
-    status: ClassVar[int] = 500
+    status: int = 500
     title: ClassVar[str] = ""
     """What this kind of problem is called; by default the phrase of the status."""
     type: ClassVar[str] = "about:blank"
     """A URI that identifies this kind of problem, and at best is a page about it."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not _is_error_status(cls.status):
+            raise ImproperlyConfigured(
+                f"{cls.__qualname__}.status must be a number from 400 to 599, not {cls.status!r}."
+            )
+
     def __init__(
         self,
         detail: str = "",
         *,
+        status: int | None = None,
         headers: Mapping[str, str] | None = None,
         **extensions: Any,
     ) -> None:
         super().__init__(detail)
+        if status is not None:
+            if not _is_error_status(status):
+                raise ValueError(
+                    f"The status of a problem must be a number from 400 to 599, not {status!r}."
+                )
+            self.status = status
+        if of_class := extensions.keys() & {"title", "type"}:
+            name = min(of_class)
+            raise TypeError(
+                f"{name} is the same for all problems of a kind, and no argument. Set it in a "
+                f"subclass: class MyProblem({self.__class__.__qualname__}): "
+                f"{name} = {extensions[name]!r}"
+            )
         self.detail = detail
         self.headers = dict(headers or {})
         self.extensions = extensions
@@ -79,12 +112,17 @@ class Problem(Exception):
         """Return the members of the problem document, JSON-serializable."""
         document: dict[str, Any] = {
             "type": self.type,
-            "title": self.title or HTTPStatus(self.status).phrase,
+            # What Django has for the status line.
+            "title": self.title or responses.get(self.status, "Unknown Status Code"),
             "status": self.status,
         }
         if self.detail:
             document["detail"] = self.detail
         return document | self.extensions
+
+
+def _is_error_status(status: object) -> bool:
+    return isinstance(status, int) and 400 <= status <= 599
 
 
 class _Documented(Problem):
@@ -113,8 +151,16 @@ class Unauthorized(_Documented):
     status = 401
     title = "Authentication required"
 
-    def __init__(self, detail: str = "", *, challenge: str = "Cookie", **extensions: Any) -> None:
-        super().__init__(detail, headers={"WWW-Authenticate": challenge}, **extensions)
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        challenge: str = "Cookie",
+        headers: Mapping[str, str] | None = None,
+        **extensions: Any,
+    ) -> None:
+        headers = {"WWW-Authenticate": challenge, **(headers or {})}
+        super().__init__(detail, headers=headers, **extensions)
 
 
 class Forbidden(_Documented):
@@ -199,8 +245,16 @@ class TooManyRequests(_Documented):
 
     status = 429
 
-    def __init__(self, detail: str = "", *, retry_after: int) -> None:
-        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        retry_after: int,
+        headers: Mapping[str, str] | None = None,
+        **extensions: Any,
+    ) -> None:
+        headers = {"Retry-After": str(retry_after), **(headers or {})}
+        super().__init__(detail, headers=headers, **extensions)
 
 
 class ServiceUnavailable(_Documented):
@@ -212,8 +266,16 @@ class ServiceUnavailable(_Documented):
 
     status = 503
 
-    def __init__(self, detail: str = "", *, retry_after: int = 5) -> None:
-        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        retry_after: int = 5,
+        headers: Mapping[str, str] | None = None,
+        **extensions: Any,
+    ) -> None:
+        headers = {"Retry-After": str(retry_after), **(headers or {})}
+        super().__init__(detail, headers=headers, **extensions)
 
 
 # Exceptions that are problems
@@ -245,7 +307,7 @@ def problem_of(exc: Exception, problems: Problems) -> Problem | None:
     """
     if isinstance(exc, Problem):
         return exc
-    make = _look_up(exc, {**_projects_problems(), **problems})
+    make = _look_up(exc, {**projects_problems(), **problems})
     if make is None:
         return None
     problem = make() if isinstance(make, type) else make(exc)
@@ -260,30 +322,65 @@ def _look_up(exc: Exception, table: Mapping[type[Exception], T]) -> T | None:
     return next((table[cls] for cls in type(exc).__mro__ if cls in table), None)
 
 
-@cache
-def _projects_problems() -> Problems:
-    return {
-        _load(exception): _load(problem) for exception, problem in get_settings().problems.items()
-    }
+def check_problems(where: str, problems: Mapping[Any, Any]) -> None:
+    """Refuse a table that would fail when one of its exceptions is raised.
+
+    Raises:
+        ImproperlyConfigured: a key is no class of exceptions, or its value can make no problem.
+    """
+    for exception, make in problems.items():
+        if not (isinstance(exception, type) and issubclass(exception, Exception)):
+            raise ImproperlyConfigured(f"{where}: {exception!r} is not a subclass of Exception.")
+        if fault := _fault(make):
+            raise ImproperlyConfigured(f"{where}[{exception.__qualname__}] {fault}")
 
 
-def _load(path: str) -> Any:
+def _fault(make: Any) -> str | None:
+    """Return why a value of `Problems` can make no problem, None if it can."""
+    is_class = isinstance(make, type)
+    if not callable(make) or (is_class and not issubclass(make, Problem)):
+        return f"must be a subclass of Problem or a function that makes one, not {make!r}."
+    if iscoroutinefunction(make):
+        return "is a coroutine function, and is not awaited. Make it a plain function."
     try:
-        found = import_string(path)
+        signature = inspect.signature(make)
+    except ValueError:  # of some that are written in C
+        return None
+    try:
+        signature.bind(*(() if is_class else (Exception(),)))
+    except TypeError as exc:
+        if is_class:
+            return (
+                f"cannot be created without arguments: {exc}. Write a function that does it, as "
+                f"in lambda exc: {make.__qualname__}(...)."
+            )
+        return f"cannot be called with the exception: {exc}."
+    return None
+
+
+@cache
+def projects_problems() -> Problems:
+    """Return the table of the setting ``PROBLEMS``.
+
+    Raises:
+        ImproperlyConfigured: it names what is not there, or what cannot be used.
+    """
+    where = f'{SETTING}["PROBLEMS"]'
+    try:
+        problems = {
+            import_string(exception): import_string(problem)
+            for exception, problem in get_settings().problems.items()
+        }
     except ImportError as exc:
-        raise ImproperlyConfigured(f'{SETTING}["PROBLEMS"]: {exc}') from exc
-    if iscoroutinefunction(found):
-        raise ImproperlyConfigured(
-            f'{SETTING}["PROBLEMS"]: {path} is a coroutine function, and is not awaited. '
-            "Make it a plain function."
-        )
-    return found
+        raise ImproperlyConfigured(f"{where}: {exc}") from exc
+    check_problems(where, problems)
+    return problems
 
 
 @receiver(setting_changed)
 def _forget(*, setting: str, **kwargs: Any) -> None:
     if setting == SETTING:
-        _projects_problems.cache_clear()
+        projects_problems.cache_clear()
 
 
 # Responses

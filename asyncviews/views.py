@@ -21,6 +21,7 @@ from asyncviews.problems import (
     MethodNotAllowed,
     Problem,
     Problems,
+    check_problems,
     djangos_problem,
     prefers_html,
     problem_of,
@@ -117,15 +118,12 @@ class AsyncView(View):
     @classmethod
     def _require_sync_decisions(cls) -> None:
         """Refuse coroutine functions where a coroutine, which is true, would decide something."""
-        functions = {"answers_json": cls.answers_json} | {
-            f"problems[{exception.__name__}]": make for exception, make in cls.problems.items()
-        }
-        for name, function in functions.items():
-            if iscoroutinefunction(function):
-                raise ImproperlyConfigured(
-                    f"{cls.__qualname__}.{name} is a coroutine function, and is not awaited. "
-                    "Make it a plain function."
-                )
+        check_problems(f"{cls.__qualname__}.problems", cls.problems)
+        if iscoroutinefunction(cls.answers_json):
+            raise ImproperlyConfigured(
+                f"{cls.__qualname__}.answers_json is a coroutine function, and is not awaited. "
+                "Make it a plain function."
+            )
 
     @classmethod
     def _read_handler(cls, method: str, function: Callable[..., Any]) -> Handler:

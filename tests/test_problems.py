@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,7 +36,14 @@ from asyncviews import (
     TooManyRequests,
     Unauthorized,
 )
-from asyncviews.problems import DOCUMENTATION, Problems, prefers_html, problem_response
+from asyncviews.asgi import StartupFailed, lifespan
+from asyncviews.problems import (
+    DOCUMENTATION,
+    Problems,
+    ServiceUnavailable,
+    prefers_html,
+    problem_response,
+)
 
 
 def answer(problem: Problem, accept: str | None = None):
@@ -94,6 +102,56 @@ def test_a_document_has_the_members_of_rfc_9457():
         "meat": "ribs",
     }
     assert "detail" not in Gone().document()
+
+
+def test_a_status_may_be_that_of_one_occurrence():
+    problem = Problem("gone", status=404, instance="/orders/7")
+    assert problem.document() == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "gone",
+        "instance": "/orders/7",
+    }
+    assert answer(problem).status_code == 404
+    assert Problem().status == 500
+
+
+def test_title_and_type_are_not_those_of_one_occurrence():
+    for name in ("title", "type"):
+        with pytest.raises(TypeError, match=rf"class MyProblem\(Gone\): {name} = 'mine'$"):
+            Gone("sold out", **{name: "mine"})
+
+
+@pytest.mark.parametrize("status", [200, 304, 399, 600, "404", None])
+def test_a_status_must_be_one_of_an_error(status):
+    with pytest.raises(ImproperlyConfigured, match=r"^Odd\.status must be .* 400 to 599, not "):
+        type("Odd", (Problem,), {"status": status})
+    if status is not None:
+        with pytest.raises(ValueError, match="must be a number from 400 to 599, not "):
+            Problem(status=status)
+
+
+@pytest.mark.parametrize("accept", ["*/*", BROWSER])
+def test_a_status_without_a_phrase_is_answered(accept):
+    response = answer(type("ClientLeft", (Problem,), {"status": 499})(), accept)
+    assert (response.status_code, response.reason_phrase) == (499, "Unknown Status Code")
+    assert b"Unknown Status Code" in response.content
+
+
+@pytest.mark.parametrize(
+    ("problem", "own", "value"),
+    [
+        (partial(Unauthorized, challenge="Bearer"), "WWW-Authenticate", "Bearer"),
+        (partial(TooManyRequests, retry_after=60), "Retry-After", "60"),
+        (ServiceUnavailable, "Retry-After", "5"),
+    ],
+)
+def test_further_headers_are_sent_with_those_that_a_problem_has(problem, own, value):
+    response = answer(problem("no", headers={"X-Smoker": "hot"}, meat="ribs"))
+    assert (response[own], response["X-Smoker"]) == (value, "hot")
+    assert json.loads(response.content)["meat"] == "ribs"
+    assert answer(problem(headers={own: "mine"}))[own] == "mine"
 
 
 def test_headers_are_sent():
@@ -257,13 +315,43 @@ async def test_what_makes_problems_must_make_problems():
         await answer_to(IndexError())
 
 
+MISTAKES: list[tuple[Any, str]] = [
+    (TooManyRequests, r".* 'retry_after'. .*, as in lambda exc: TooManyRequests\(\.\.\.\)\.$"),
+    (lambda: NotFound(), r"cannot be called with the exception: too many positional arguments\.$"),  # noqa: PLW0108
+    (HttpResponse, "must be a subclass of Problem or a function that makes one, not "),
+    (404, "must be a subclass of Problem or a function that makes one, not 404"),
+]
+wrong: Any = None
+
+
+@pytest.mark.parametrize(("make", "message"), MISTAKES)
+def test_what_cannot_make_a_problem_is_refused_when_the_class_is_created(make, message):
+    with pytest.raises(ImproperlyConfigured, match=rf"^View\.problems\[KeyError\] {message}"):
+        type("View", (AsyncView,), {"problems": {KeyError: make}})
+
+
+@pytest.mark.parametrize(("make", "message"), MISTAKES)
+@override_settings(ASYNCVIEWS={"PROBLEMS": {"builtins.KeyError": f"{__name__}.wrong"}})
+async def test_and_when_the_application_starts(make, message, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.wrong", make)
+    with pytest.raises(StartupFailed, match=rf'^ASYNCVIEWS\["PROBLEMS"\]\[KeyError\] {message}'):
+        async with lifespan():
+            pass
+
+
+@pytest.mark.parametrize("key", ["KeyError", HttpResponse, KeyboardInterrupt])
+def test_only_exceptions_are_problems(key):
+    with pytest.raises(ImproperlyConfigured, match="not a subclass of Exception"):
+        type("View", (AsyncView,), {"problems": {key: NotFound}})
+
+
 async def later(exc: Exception) -> Problem:
     return Problem()
 
 
 @override_settings(ASYNCVIEWS={"PROBLEMS": {"builtins.LookupError": f"{__name__}.later"}})
 async def test_and_must_not_be_async():
-    with pytest.raises(ImproperlyConfigured, match=r"later is a coroutine function, and is not aw"):
+    with pytest.raises(ImproperlyConfigured, match=r"\[LookupError\] is a coroutine function, and"):
         await answer_to(IndexError())
 
 
