@@ -56,6 +56,9 @@ class Status:
 OK = Status(HTTPStatus.OK)
 NO_CONTENT = Status(HTTPStatus.NO_CONTENT)
 
+_WITHOUT_CONTENT = {HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT, HTTPStatus.NOT_MODIFIED}
+"""RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5."""
+
 
 class UnexpectedResult(TypeError):
     """A handler returned something else than its annotation says."""
@@ -137,12 +140,18 @@ class Returns:
         return HttpResponse(content, content_type=JSON, status=answer.status.code)
 
     def _dump(self, answer: Answer, result: Any) -> bytes:
+        return self._dump_valid(answer, self._validate(answer, result))
+
+    def _validate(self, answer: Answer, result: Any) -> Any:
         try:
-            valid = answer.adapter.validate_python(result)
-            return answer.adapter.dump_json(valid, by_alias=True, warnings="error")
+            return answer.adapter.validate_python(result)
         except ValidationError as exc:
             raise self._unexpected(result, summary(exc)) from None  # it holds the values
-        except PydanticSerializationError as exc:  # so does this one, but not what caused it
+
+    def _dump_valid(self, answer: Answer, result: Any) -> bytes:
+        try:
+            return answer.adapter.dump_json(result, by_alias=True, warnings="error")
+        except PydanticSerializationError as exc:  # it holds values too, but not what caused it
             reason = f"it cannot be serialized: {serialization_summary(exc)}"
             raise self._unexpected(result, reason) from exc.__cause__
 
@@ -170,8 +179,11 @@ class Returns:
         if not isinstance(event, ServerSentEvent):
             raise self._unexpected(event, "the items are events")
         sent: ServerSentEvent[Any] = event
-        if sent.data is not None and not isinstance(sent.data, str):
-            sent = replace(sent, data=self._dump(answer, sent.data).decode())
+        if sent.data is not None:
+            data = self._validate(answer, sent.data)
+            if not isinstance(data, str):
+                data = self._dump_valid(answer, data).decode()
+            sent = replace(sent, data=data)
         return sent.encode()
 
 
@@ -216,10 +228,25 @@ def _answers(where: str, arms: list[Any]) -> Iterator[Answer]:
     by_kind: dict[tuple[int, str | None], tuple[Status, list[Any]]] = {}
     for arm in arms:
         status, type_, media_type = _read_arm(arm)
+        _require_possible(where, status, type_)
         by_kind.setdefault((status.code, media_type), (status, []))[1].append(type_)
     for (_, media_type), (status, types) in by_kind.items():
         adapter = _adapter(where, Union[tuple(types)])  # noqa: UP007 - of any number
         yield Answer(status=status, media_type=media_type, adapter=adapter)
+
+
+def _require_possible(where: str, status: Status, type_: Any) -> None:
+    """Refuse a status that no final response has, and content where RFC 9110 allows none."""
+    code: object = status.code
+    if not (isinstance(code, int) and 200 <= code <= 599):
+        raise ImproperlyConfigured(
+            f"{where}: the status of a response must be a number from 200 to 599, not {code!r}."
+        )
+    if code in _WITHOUT_CONTENT and type_ is not type(None):
+        raise ImproperlyConfigured(
+            f"{where}: a response with status {code:d} has no content. Declare "
+            f"Annotated[None, Status({code:d})], or another status for what is returned."
+        )
 
 
 def _read_arm(arm: Any) -> tuple[Status, Any, str | None]:

@@ -60,19 +60,22 @@ class ServerSentEvent(Generic[T]):
 
     def encode(self) -> bytes:
         """Return what is sent."""
-        data = self.data if isinstance(self.data, str) or self.data is None else to_json(self.data)
+        data: object = self.data
+        if data is not None and not isinstance(data, str):
+            data = to_json(data).decode()
         fields = {
             "": self.comment,
             "event": self.event,
             "id": self.id,
             "retry": self.retry,
-            "data": data.decode() if isinstance(data, bytes) else data,
+            "data": data,
         }
         lines = [
             f"{name}: {line}\n"
             for name, value in fields.items()
             if value is not None
-            for line in _LINE_END.split(str(value))
+            # The str() of an enum's member is its name.
+            for line in _LINE_END.split(value if isinstance(value, str) else str(value))
         ]
         return ("".join(lines) + "\n").encode()
 

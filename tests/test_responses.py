@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import json
 from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -116,6 +117,24 @@ REFUSED = Annotated[Refused, Status(409)]
 async def test_a_status_is_declared_with_the_type():
     assert (await answer(CREATED, Order(meat="ribs"))).status_code == 201
     assert (await answer(Annotated[None, Status(202)], None)).status_code == 202
+
+
+@pytest.mark.parametrize("code", [204, HTTPStatus.RESET_CONTENT, 304])
+@pytest.mark.parametrize(
+    "type_", [dict[str, int], Order | None, AsyncIterator[int], AsyncIterator[ServerSentEvent[int]]]
+)
+async def test_a_status_without_content_is_one_of_none(code, type_):
+    with pytest.raises(ImproperlyConfigured, match=rf"Annotated\[None, Status\({code:d}\)\]"):
+        view(Annotated[type_, Status(code)], None)
+    response = await answer(Annotated[None, Status(code)], None)
+    assert (response.status_code, response.content) == (code, b"")
+
+
+@pytest.mark.parametrize("code", [0, 100, 103, 199, 600, "201"])
+@pytest.mark.parametrize("type_", [Order, None])
+def test_a_status_must_be_one_of_a_response(code, type_):
+    with pytest.raises(ImproperlyConfigured, match=r"^Smoker\.get\(\): .* 200 to 599, not "):
+        view(Annotated[type_, Status(code)], None)
 
 
 async def test_of_several_statuses_the_types_decide():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import gzip
 from collections.abc import AsyncIterator
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from pydantic import BaseModel, Field
 
 from asyncviews import AsyncView, Header, Problem, Query, ServerSentEvent
 from asyncviews.asgi import ASGIHandler, lifespan
+from asyncviews.responses import UnexpectedResult
 from asyncviews.streaming import EventStreamResponse, JSONLinesResponse, open_streams
 from tests.conftest import http_scope, until
 
@@ -35,6 +38,10 @@ def _forget():
 class Meat(BaseModel):
     name: str
     done: float = Field(0, alias="howFar")
+
+
+class Doneness(str, Enum):  # noqa: UP042 - whose str() is "Doneness.RARE"
+    RARE = "rare"
 
 
 class Ticks(AsyncView):
@@ -122,6 +129,7 @@ async def content(response: Any) -> bytes:
         (ServerSentEvent(Meat(name="ribs")), b'data: {"name":"ribs","howFar":0.0}\n\n'),
         (ServerSentEvent(id="", event="x", retry=0), b"event: x\nid: \nretry: 0\n\n"),
         (ServerSentEvent(comment="a\nid: 5"), b": a\n: id: 5\n\n"),
+        (ServerSentEvent(Doneness.RARE, event=Doneness.RARE), b"event: rare\ndata: rare\n\n"),
     ],
 )
 def test_an_event_is_written_as_the_standard_says(event, sent):
@@ -132,6 +140,37 @@ def test_an_event_is_written_as_the_standard_says(event, sent):
 def test_a_field_that_would_forge_others_is_refused(fields):
     with pytest.raises(ValueError, match="of an event is"):
         ServerSentEvent("x", **fields)
+
+
+@pytest.mark.parametrize(
+    ("type_", "data", "sent"),
+    [
+        (int, "5", b"data: 5\n\n"),
+        (str, "5", b"data: 5\n\n"),
+        (Any, "five", b"data: five\n\n"),
+        (str | int, "five", b"data: five\n\n"),
+        (Doneness, "rare", b"data: rare\n\n"),
+        (dt.date, "2026-11-24", b'data: "2026-11-24"\n\n'),
+        (int, None, b"\n"),
+    ],
+)
+async def test_the_data_of_an_event_is_of_the_declared_type(type_, data, sent):
+    assert await answer_with(type_, data) == sent
+
+
+@pytest.mark.parametrize(("type_", "data"), [(int, "five"), (Meat, '{"name": "ribs"}'), (str, 5)])
+async def test_an_event_with_other_data_is_an_error_of_the_server(type_, data):
+    with pytest.raises(UnexpectedResult, match=r"get\(\) returned a \w+ that is not what it decl"):
+        await answer_with(type_, data)
+
+
+async def answer_with(type_: Any, data: Any) -> bytes:
+    async def get(self, request):
+        yield ServerSentEvent(data)
+
+    get.__annotations__["return"] = AsyncIterator[ServerSentEvent[type_]]
+    view = type("Typed", (AsyncView,), {"get": get})
+    return await content(await view.as_view()(AsyncRequestFactory().get("/")))
 
 
 def read(stream: str) -> list[str]:
