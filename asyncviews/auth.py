@@ -16,6 +16,7 @@ from django.contrib.auth import mixins
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
 from django.views import View
 
 from asyncviews.hooks import check_hooks, decide
@@ -40,15 +41,18 @@ class AccessMixin(mixins.AccessMixin):
         _check_order(cls)
 
     def handle_no_permission(self) -> HttpResponseRedirect:
-        """Refuse the request. Called on its thread.
+        """Refuse the request. Called on its thread; or on the event loop, once the user is fetched.
 
         Raises:
             Unauthorized: the client wants JSON, and nobody is logged in.
             Forbidden: the client wants JSON, and somebody is.
             PermissionDenied: `raise_exception` is set, or somebody is logged in.
         """
+        share_user(self.request)
         if prefers_html(self.request, undecided=not self.answers_json()):
-            return super().handle_no_permission()
+            response = super().handle_no_permission()
+            patch_vary_headers(response, ["Accept"])
+            return response
         problem = Forbidden if self.request.user.is_authenticated else Unauthorized
         raise problem(str(self.get_permission_denied_message()))
 

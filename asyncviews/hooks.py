@@ -19,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.views import View
 
 _OF_EITHER_KIND = ("test_func",)
+_ACCESS = "django.contrib.auth.mixins"  # not imported: applications may not be ready
 
 
 async def decide(answer: Any, asked: str) -> bool:
@@ -67,14 +68,25 @@ def check_hooks(cls: type) -> None:
     Raises:
         ImproperlyConfigured: a hook is a coroutine function and should be none, or the reverse.
     """
-    for name, declared in _declared(cls):
-        owner = next(base for base in cls.__mro__ if name in vars(base))
-        hook = vars(owner)[name]
-        if isinstance(hook, FunctionType) and _is_async(hook) != _is_async(declared):
-            raise ImproperlyConfigured(_message(cls, owner, name, is_async=_is_async(declared)))
+    for base, name, declared in _declared(cls):
+        for owner in _owners(cls, name, base):
+            hook = vars(owner)[name]
+            if isinstance(hook, FunctionType) and _is_async(hook) != _is_async(declared):
+                raise ImproperlyConfigured(_message(cls, owner, name, is_async=_is_async(declared)))
 
 
-def _declared(cls: type) -> Iterator[tuple[str, FunctionType]]:
+def _owners(cls: type, name: str, base: type) -> Iterator[type]:
+    """Yield the class whose hook is called, and Django's access mixins that never are.
+
+    Those stand behind `base`, which declares the hook, and would protect nothing.
+    """
+    yield next(each for each in cls.__mro__ if name in vars(each))
+    for each in cls.__mro__[cls.__mro__.index(base) :]:
+        if each.__module__ == _ACCESS and name in vars(each):
+            yield each
+
+
+def _declared(cls: type) -> Iterator[tuple[type, str, FunctionType]]:
     bases = [base for base in cls.__mro__ if base.__module__.startswith("asyncviews.")]
     bases += [base for base in cls.__mro__ if base.__module__.startswith("django.views.generic.")]
     seen = {*View.http_method_names, *_OF_EITHER_KIND}  # AsyncView looks at handlers itself
@@ -82,7 +94,7 @@ def _declared(cls: type) -> Iterator[tuple[str, FunctionType]]:
         for name, function in vars(base).items():
             if isinstance(function, FunctionType) and name not in seen and name[:2] != "__":
                 seen.add(name)
-                yield name, function
+                yield base, name, function
 
 
 def _is_async(function: FunctionType) -> bool:
@@ -96,8 +108,10 @@ def _message(cls: type, owner: type, name: str, *, is_async: bool) -> str:
     if not is_async:
         return f"{where} must be a plain `def`: it is called, not awaited."
     if owner.__module__.startswith("django."):
-        return f"{where} is synchronous: take the class of that name from asyncviews."
+        module = "asyncviews.auth" if owner.__module__ == _ACCESS else "asyncviews.generic"
+        return f"{where} is synchronous: take the class of that name from {module}."
     return (
         f"{where} must be `async def`: it is awaited. Await its `super().{name}()` as well, and "
-        "run what blocks in it with `await sync_to_async(...)()`."
+        "run what blocks in it with `await sync_to_async(...)()`. (A decorator that does not "
+        "support async functions has the same effect.)"
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from http.client import responses
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, TypeVar
@@ -449,29 +449,37 @@ def _render_page(document: dict[str, Any]) -> str:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """Answer a malformed request, as ``handler400``."""
     make = _look_up(exception, DJANGOS) or MalformedRequest
-    return _for_programs(request, make()) or defaults.bad_request(request, exception)
+    return _negotiated(request, make(), partial(defaults.bad_request, request, exception))
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """Answer `PermissionDenied`, as ``handler403``."""
-    return _for_programs(request, Forbidden()) or defaults.permission_denied(request, exception)
+    return _negotiated(
+        request, Forbidden(), partial(defaults.permission_denied, request, exception)
+    )
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """Answer a path that no view serves, and `Http404`, as ``handler404``."""
-    return _for_programs(request, NotFound()) or defaults.page_not_found(request, exception)
+    return _negotiated(request, NotFound(), partial(defaults.page_not_found, request, exception))
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """Answer what failed, as ``handler500``."""
-    return _for_programs(request, Problem()) or defaults.server_error(request)
+    return _negotiated(request, Problem(), partial(defaults.server_error, request))
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     """Answer a request without a CSRF token, as ``CSRF_FAILURE_VIEW``."""
     problem = Forbidden("The CSRF token is missing or wrong.")
-    return _for_programs(request, problem) or csrf.csrf_failure(request, reason)
+    return _negotiated(request, problem, partial(csrf.csrf_failure, request, reason))
 
 
-def _for_programs(request: HttpRequest, problem: Problem) -> HttpResponse | None:
-    return None if prefers_html(request) else problem_response(request, problem)
+def _negotiated(
+    request: HttpRequest, problem: Problem, make_page: Callable[[], HttpResponseBase]
+) -> HttpResponseBase:
+    if not prefers_html(request):
+        return problem_response(request, problem)
+    page = make_page()
+    patch_vary_headers(page, ["Accept"])
+    return page

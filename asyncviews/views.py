@@ -5,15 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, ClassVar, Literal
 
 from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import ImproperlyConfigured
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
+from django.utils.decorators import classonlymethod
+from django.utils.log import log_response
 from django.views import View
 
 from asyncviews import internals
+from asyncviews.hooks import check_hooks
 from asyncviews.parameters import Signature, read_signature
 from asyncviews.problems import (
     ContentTooLarge,
@@ -37,6 +42,13 @@ class Handler:
     function: Callable[..., Any]
     signature: Signature
     returns: Returns
+
+
+_TAKEN = {
+    "handlers": "AsyncView keeps there what it knows of the handlers, by method.",
+    "headers": "each request has its own, for the handler to set, as in self.headers[name] = value.",
+}
+"""Attributes of an `AsyncView` that are not for subclasses to set."""
 
 
 def _is_size(value: object) -> bool:
@@ -64,8 +76,8 @@ class AsyncView(View):
     Everything else is `django.views.View`: ``as_view()``, ``setup()``, ``dispatch()``, decorators.
 
     Raises:
-        ImproperlyConfigured: when a subclass is created with a handler that is not async, with a
-            parameter that no request can provide, or a result that no response can carry.
+        ImproperlyConfigured: when a subclass is created with a handler or hook that is not async,
+            with a parameter that no request can provide, or a result that no response can carry.
     """
 
     http_method_names = [*View.http_method_names, "query"]  # noqa: RUF012 - as in Django
@@ -103,11 +115,13 @@ class AsyncView(View):
                 f"{cls.__qualname__}.max_body_size must be a number of bytes or None, "
                 f"not {cls.max_body_size!r}."
             )
-        cls._require_sync_decisions()
+        check_problems(f"{cls.__qualname__}.problems", cls.problems)
+        check_hooks(cls)
+        cls._require_free_names()
         functions = {
             method: function
             for method in cls.http_method_names
-            if (function := getattr(cls, method, None)) not in (None, View.options)
+            if callable(function := getattr(cls, method, None)) and function is not View.options
         }
         if "get" in functions:
             functions.setdefault("head", functions["get"])
@@ -116,14 +130,14 @@ class AsyncView(View):
         }
 
     @classmethod
-    def _require_sync_decisions(cls) -> None:
-        """Refuse coroutine functions where a coroutine, which is true, would decide something."""
-        check_problems(f"{cls.__qualname__}.problems", cls.problems)
-        if iscoroutinefunction(cls.answers_json):
-            raise ImproperlyConfigured(
-                f"{cls.__qualname__}.answers_json is a coroutine function, and is not awaited. "
-                "Make it a plain function."
-            )
+    def _require_free_names(cls) -> None:
+        """Refuse attributes that would be replaced without a word."""
+        others = [base for base in cls.__mro__ if not issubclass(base, AsyncView)]
+        for name, use in _TAKEN.items():
+            if any(name in vars(base) for base in (cls, *others)):
+                raise ImproperlyConfigured(
+                    f"{cls.__qualname__}.{name} would be overwritten: {use} Give yours another name."
+                )
 
     @classmethod
     def _read_handler(cls, method: str, function: Callable[..., Any]) -> Handler:
@@ -132,7 +146,8 @@ class AsyncView(View):
                 f"{cls.__qualname__}.{method}() is not a coroutine function. Make it "
                 "`async def` and run what blocks in it with `await sync_to_async(...)()`; or, "
                 "if all of it is synchronous, subclass django.views.View. (A decorator that "
-                "does not support async handlers has the same effect.)"
+                "does not support async handlers has the same effect.) If it is not for requests "
+                f"with the method {method.upper()}, give it another name."
             )
         return Handler(
             function=function,
@@ -152,9 +167,29 @@ class AsyncView(View):
         self.headers: dict[str, str] = {}
         """Header fields of the response, for the handler to set."""
 
+    @classonlymethod
+    def as_view(cls: Any, **initkwargs: Any) -> Any:  # noqa: N805 - as in Django
+        """Return the view function, as Django does.
+
+        It also answers a `Problem` that is raised around `dispatch()`: by ``setup()``, an override
+        of a mixin's, a decorator.
+        """
+        view: Any = super().as_view(**initkwargs)
+
+        @wraps(view)
+        async def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return await view(request, *args, **kwargs)
+            except Problem as exc:
+                return problem_response(request, exc, undecided=cls.is_page)
+
+        return answer
+
     async def dispatch(  # type: ignore[override]
         self, request: HttpRequest, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
+        if not hasattr(self, "request"):  # Django allows View().dispatch(request), too
+            self.setup(request, *args, **kwargs)
         try:
             return await self.handle(request, *args, **kwargs)
         except Exception as exc:  # noqa: BLE001 - what handle_exception() has no answer to it raises
@@ -170,7 +205,7 @@ class AsyncView(View):
         method = (request.method or "").lower()
         handler = self.handlers.get(method) if method in self.http_method_names else None
         if handler is None:
-            return await self._without_handler(method, request)
+            return await self._without_handler(method, request, *args, **kwargs)
         await _ask(self.authorize, request)
         await _ask(self.throttle, request)
         handler.returns.require_acceptable(request)
@@ -188,14 +223,14 @@ class AsyncView(View):
         if limit is not None and internals.body_size(request) > limit:
             raise ContentTooLarge(f"The body must not have more than {limit} bytes.")
 
-    async def _without_handler(self, method: str, request: HttpRequest) -> HttpResponseBase:
-        answer: Any = self.options
-        if method != "options":
-            if not (self.is_page and prefers_html(request, undecided=True)):
-                raise MethodNotAllowed(self._allowed_methods())
-            answer = self.http_method_not_allowed
-        allowed: HttpResponseBase = await answer(request)
-        return allowed
+    async def _without_handler(
+        self, method: str, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        if method != "options" or method not in self.http_method_names:
+            return await self.http_method_not_allowed(request, *args, **kwargs)
+        options: Any = self.options
+        response: HttpResponseBase = await options(request, *args, **kwargs)
+        return response
 
     def _allowed_methods(self) -> list[str]:
         # Private, read in Django 5.2 to 6.1, which ask for attributes: there may be no `head`.
@@ -203,6 +238,26 @@ class AsyncView(View):
         return [name.upper() for name in self.http_method_names if name in methods]
 
     # For subclasses to extend
+
+    async def http_method_not_allowed(  # type: ignore[override]
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        """Answer a method that has no handler: with a problem, or if a page is wanted as Django."""
+        allowed = self._allowed_methods()
+        response: Any
+        if self.is_page and prefers_html(request, undecided=True):
+            response = HttpResponseNotAllowed(allowed)
+            patch_vary_headers(response, ["Accept"])
+        else:
+            response = await self.handle_exception(MethodNotAllowed(allowed))
+        log_response(
+            "Method Not Allowed (%s): %s",
+            request.method,
+            request.path,
+            response=response,
+            request=request,
+        )
+        return response  # type: ignore[no-any-return]
 
     async def authorize(self, request: HttpRequest) -> None:
         """Refuse the request, before anything else of it is read, by raising a `Problem`."""

@@ -10,7 +10,7 @@ import asyncviews
 PACKAGE = Path(asyncviews.__file__).parent
 
 LAYERS = """
-conf connections threads annotations thread_usage urlconf overrides pulse text
+conf connections threads annotations thread_usage urlconf overrides pulse text hooks
 internals streaming telemetry origin
 problems inline_rules resolving resources validators health
 sources inline
@@ -18,7 +18,7 @@ errors handler background protocols habits
 parameters
 responses tasks middleware_costs logs
 views durable diagnosis
-rendering hooks transactions
+rendering transactions
 permissions
 generic auth dashboard
 openapi checks_urls checks_unions checks_settings

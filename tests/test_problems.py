@@ -437,6 +437,7 @@ async def test_what_django_answers_is_a_problem_too(status):
     assert b"secret" not in response.content
     response = await client.get(f"/raises/{status}/", headers={"accept": BROWSER})
     assert response["Content-Type"] == "text/html; charset=utf-8"
+    assert response["Vary"] == "Accept"
     assert response.status_code == (400 if status == 413 else status)
     assert (await client.get("/nowhere/")).json()["status"] == 404
 
@@ -449,3 +450,4 @@ async def test_a_missing_csrf_token_is_a_problem():
     assert (response.status_code, response.json()["title"]) == (403, "Permission denied")
     response = await client.post("/raises/404/", headers={"accept": BROWSER})
     assert b"CSRF verification failed" in response.content
+    assert "Accept" in response["Vary"]

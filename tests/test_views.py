@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gc
 import weakref
+from functools import wraps
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth import mixins
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.test import AsyncClient, AsyncRequestFactory, Client
 from django.urls import path, re_path
 from django.utils.decorators import method_decorator
+from django.utils.log import log_response
 from django.views import View
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.csrf import csrf_exempt
@@ -166,6 +170,106 @@ async def test_a_method_that_as_view_takes_away_is_not_allowed():
     assert (await AsyncClient().post("/only-get/")).status_code == 405
 
 
+async def test_options_may_be_taken_away():
+    view = Articles.as_view(http_method_names=["get"])
+    response = await view(AsyncRequestFactory().options("/"))
+    assert (response.status_code, response["Allow"]) == (405, "GET")
+
+
+@pytest.mark.parametrize("is_page", [False, True])
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
+async def test_a_405_varies_and_is_logged_once_as_django_does(caplog, is_page, accept):
+    class View(Articles):
+        pass
+
+    View.is_page = is_page
+    request = AsyncRequestFactory().delete("/articles/", headers={"accept": accept})
+    response = await View.as_view()(request)
+    assert (response.status_code, response["Vary"]) == (405, "Accept")
+    log_response("Again", response=response, request=request)  # as Django's handler does
+    [record] = caplog.records
+    assert (record.name, record.levelname) == ("django.request", "WARNING")
+    assert record.getMessage() == "Method Not Allowed (DELETE): /articles/"
+    assert (record.status_code, record.request) == (405, request)
+
+
+async def test_http_method_not_allowed_may_be_extended():
+    class View(Articles):
+        async def http_method_not_allowed(
+            self, request: HttpRequest, *args: str, **kwargs: str
+        ) -> HttpResponseBase:
+            response = await super().http_method_not_allowed(request, *args, **kwargs)
+            response["X-Args"] = f"{args} {kwargs}"
+            return response
+
+    response = await View.as_view()(AsyncRequestFactory().delete("/"), 1, pk=2)
+    assert (response.status_code, response["X-Args"]) == (405, "(1,) {'pk': 2}")
+
+
+async def test_a_view_is_called_without_as_view():
+    """See Django's ticket 21564."""
+    assert (await Article().dispatch(AsyncRequestFactory().get("/"), pk="5")).status_code == 200
+    assert (await Articles().dispatch(AsyncRequestFactory().get("/?page=x"))).status_code == 422
+    assert (await Articles().dispatch(AsyncRequestFactory().delete("/"))).status_code == 405
+
+
+def refuses(self, request: HttpRequest, *args: str, **kwargs: str) -> None:
+    raise TooHot("It is closed.")
+
+
+async def refuses_later(self, request: HttpRequest, *args: str, **kwargs: str) -> HttpResponse:
+    raise TooHot("It is closed.")
+
+
+def closed(view):
+    @wraps(view)
+    async def refuse(*args, **kwargs):
+        raise TooHot("It is closed.")
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        type("View", (Articles,), {"setup": refuses}),
+        type("View", (Articles,), {"dispatch": refuses_later}),
+        type("View", (Articles,), {"get": refuses_later, "handle_exception": refuses_later}),
+        type("View", (type("Mixin", (), {"dispatch": refuses_later}), Articles), {}),
+        method_decorator(closed, name="dispatch")(type("View", (Articles,), {})),
+    ],
+)
+@pytest.mark.parametrize("is_page", [False, True])
+async def test_a_problem_raised_around_the_handling_is_a_problem_answered(view, is_page):
+    view = type("View", (view,), {"is_page": is_page})
+    response = await view.as_view()(AsyncRequestFactory().get("/"))
+    assert response.status_code == 409
+    assert response["Content-Type"].startswith(
+        "text/html" if is_page else "application/problem+json"
+    )
+
+
+class AccessOfTheProject(mixins.AccessMixin):
+    async def dispatch(self, request: HttpRequest, *args: str, **kwargs: str) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return self.handle_no_permission()
+        return await super().dispatch(request, *args, **kwargs)
+
+
+async def test_an_access_mixin_of_the_project_protects():
+    class View(AccessOfTheProject, Articles): ...
+
+    request = AsyncRequestFactory().get("/?page=1")
+    request.user = AnonymousUser()
+    response = await View.as_view()(request)
+    assert (response.status_code, response["Location"]) == (
+        302,
+        "/accounts/login/?next=/%3Fpage%3D1",
+    )
+    request.user = User(username="cook")
+    assert (await View.as_view()(request)).content == b"page 1"
+
+
 async def test_own_head_and_options_have_their_own_signatures():
     assert (await AsyncClient().head("/own/?page=4"))["X-Page"] == "4"
     assert (await AsyncClient().options("/own/")).content == b"my options"
@@ -259,8 +363,66 @@ def test_a_decision_that_is_not_awaited_may_not_be_async():
     async def answers_json(self) -> bool:
         return False
 
-    with pytest.raises(ImproperlyConfigured, match=r"View\.answers_json is a coroutine function"):
+    with pytest.raises(ImproperlyConfigured, match=r"View\.answers_json\(\) must be a plain `def`"):
         type("View", (AsyncView,), {"answers_json": answers_json})
+
+
+HOOKS = ["dispatch", "handle", "http_method_not_allowed", "authorize", "throttle", "render"]
+
+
+@pytest.mark.parametrize("hook", [*HOOKS, "handle_invalid", "handle_exception"])
+@pytest.mark.parametrize("own", [True, False])
+def test_a_hook_that_is_awaited_may_not_be_synchronous(hook, own):
+    def plain(self, *args): ...
+
+    mixin = type("Mixin", (), {hook: plain})
+    bases, attributes = ((AsyncView,), {hook: plain}) if own else ((mixin, AsyncView), {})
+    with pytest.raises(ImproperlyConfigured, match=rf"{hook}\(\).* must be `async def`: it is aw"):
+        type("View", bases, attributes)
+
+
+def test_setup_is_not_awaited_and_may_not_be_async():
+    async def setup(self, *args): ...
+
+    with pytest.raises(ImproperlyConfigured, match=r"View\.setup\(\) must be a plain `def`"):
+        type("View", (AsyncView,), {"setup": setup})
+
+
+@pytest.mark.parametrize(
+    "mixin",
+    [mixins.LoginRequiredMixin, mixins.PermissionRequiredMixin, mixins.UserPassesTestMixin],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_djangos_access_mixins_are_refused_wherever_they_stand(mixin, first):
+    bases = (mixin, AsyncView) if first else (AsyncView, mixin)
+    with pytest.raises(ImproperlyConfigured, match=r"is synchronous: .* from asyncviews\.auth\."):
+        type("View", bases, {})
+
+
+@pytest.mark.parametrize("where", ["view", "mixin"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("headers", {"X-Smoker": "hot"}), ("headers", property(str)), ("handlers", [])],
+)
+def test_an_attribute_that_would_be_overwritten_is_refused(name, value, where):
+    mixin = type("Mixin", (), {name: value})
+    own = where == "view"
+    bases, attributes = ((AsyncView,), {name: value}) if own else ((mixin, AsyncView), {})
+    with pytest.raises(ImproperlyConfigured, match=rf"^View\.{name} would be overwritten: "):
+        type("View", bases, attributes)
+
+
+@pytest.mark.parametrize("query", ["ribs", None, property(str), ["ribs"]])
+async def test_an_attribute_that_cannot_be_called_is_no_handler(query):
+    view = type("View", (Articles,), {"query": query})
+    assert view.handlers.keys() == {"get", "head", "post"}
+    response = await view.as_view()(AsyncRequestFactory().generic("QUERY", "/"))
+    assert (response.status_code, response["Allow"]) == (405, "GET, POST, HEAD, OPTIONS")
+
+
+def test_a_method_that_is_no_handler_is_told_so():
+    with pytest.raises(ImproperlyConfigured, match="not for requests with the method QUERY, give"):
+        type("View", (AsyncView,), {"query": lambda self: Page()})
 
 
 async def passes_nobody(self, request: HttpRequest) -> None:
@@ -295,7 +457,8 @@ async def test_no_hook_lets_pass_what_it_means_to_refuse(hook, check, error, mes
     async def get(self, request) -> HttpResponse:
         return HttpResponse("secret")
 
-    view = type("Refusing", (AsyncView,), {"get": get, hook: check})
+    view = type("Refusing", (AsyncView,), {"get": get})
+    setattr(view, hook, check)  # where nobody looks any more
     with pytest.raises(error, match=message):
         await view.as_view()(AsyncRequestFactory().get("/"))
 

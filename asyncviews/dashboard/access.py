@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import reverse
+from django.utils.cache import patch_vary_headers
 
 from asyncviews.hooks import decide
 from asyncviews.internals import fetch_user
@@ -74,7 +75,9 @@ class StaffOnly:
 
     async def handle_exception(self, exc: Exception) -> HttpResponseBase:
         if isinstance(exc, Unauthorized) and prefers_html(self.request):
-            return redirect_to_login(home(self.request))
+            response = redirect_to_login(home(self.request))
+            patch_vary_headers(response, ["Accept"])
+            return response
         return await super().handle_exception(exc)  # type: ignore[misc, no-any-return]
 
 

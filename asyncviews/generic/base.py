@@ -98,7 +98,6 @@ class AsyncRedirectView(AsyncView, RedirectView):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        check_hooks(cls)
         others = ("head", "post", "options", "delete", "put", "patch")
         share_parameters(cls, "get", *others, owner=AsyncRedirectView)
 

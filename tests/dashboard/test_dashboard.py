@@ -102,6 +102,7 @@ async def test_a_stranger_sees_nothing(async_client, method, address):
     assert response.json()["detail"] == "This is for members of the staff. Log in."
     response = await send(address, headers=BROWSER)
     assert (response.status_code, response["Location"]) == (302, f"/accounts/login/?next={HOME}")
+    assert "Accept" in response["Vary"]
     assert response.content == b""
 
 

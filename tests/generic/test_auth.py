@@ -190,6 +190,28 @@ def test_who_wants_json_gets_a_problem(visit, accept, user, status, raise_except
     assert "Accept" in answer.headers["Vary"]
 
 
+def test_a_redirect_to_the_login_page_varies(visit):
+    class Page(LoginRequiredMixin, AsyncPage): ...
+
+    [answer] = visit(Page, get())
+    assert answer.status == 302
+    assert set(answer.headers["Vary"].split(", ")) == {"Accept", "Cookie"}
+
+
+@pytest.mark.parametrize(("accept", "status"), [("application/json", 401), ("text/html", 302)])
+def test_a_mixin_of_the_project_may_refuse_in_dispatch(visit, accept, status):
+    class ActiveRequiredMixin(AccessMixin):
+        async def dispatch(self, request, *args, **kwargs):
+            if not (await request.auser()).is_active:
+                return self.handle_no_permission()
+            return await super().dispatch(request, *args, **kwargs)
+
+    class Page(ActiveRequiredMixin, AsyncPage): ...
+
+    assert [answer.status for answer in visit(Page, get(accept=accept))] == [status]
+    assert [answer.status for answer in visit(Page, get(accept=accept), user="guest")] == [200]
+
+
 def test_the_user_is_there_for_synchronous_hooks_without_another_query(visit):
     class Page(LoginRequiredMixin, AsyncDetailView):
         template_name = "generic/article_detail.html"
