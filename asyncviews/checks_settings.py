@@ -5,12 +5,10 @@ The application's startup asks for the same, and fails with the same messages.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - that is its name
@@ -21,7 +19,7 @@ from django.utils.module_loading import import_string
 
 from asyncviews import telemetry
 from asyncviews.conf import SETTING, Settings, did_you_mean, read
-from asyncviews.problems import Problem
+from asyncviews.problems import check_problems
 from asyncviews.resources import load
 
 Apps = Sequence[AppConfig] | None
@@ -60,57 +58,21 @@ def _missing_packages(given: Settings) -> Iterator[str]:
 
 
 def _wrong_problems(given: Settings) -> Iterator[str]:
-    for exception_path, problem_path in given.problems.items():
-        for path, mistake_of in (
-            (exception_path, _mistake_of_exception),
-            (problem_path, _mistake_of_problem),
-        ):
+    where = f'{SETTING}["PROBLEMS"]'
+    for paths in given.problems.items():
+        found = []
+        for path in paths:
             try:
-                mistake = mistake_of(import_string(path))
+                found.append(import_string(path))
             except ImportError as exc:
-                mistake = str(exc)
+                yield f"{where}: {exc}."
             except Exception as exc:  # noqa: BLE001 - whatever the module raises
-                mistake = f"importing {path} raised {exc!r}"
-            if mistake:
-                mistake = mistake if path in mistake else f"{path} {mistake}"
-                yield f'{SETTING}["PROBLEMS"]: {mistake}.'
-
-
-def _mistake_of_exception(found: Any) -> str:
-    if isinstance(found, type) and issubclass(found, Exception):
-        return ""
-    return f"is no exception class but {found!r}"
-
-
-def _mistake_of_problem(found: Any) -> str:
-    if isinstance(found, type):
-        if not issubclass(found, Problem):
-            return "is a class, but no subclass of asyncviews.Problem"
-        if not _can_be_called(found):
-            return (
-                f"cannot be made without arguments, which its __init__{inspect.signature(found)} "
-                "requires. Name a function that is given the exception and returns the problem"
-            )
-    elif iscoroutinefunction(found):
-        return "is a coroutine function, and is not awaited. Make it a plain function"
-    elif not callable(found):
-        return f"is neither a subclass of Problem nor a function but {found!r}"
-    elif not _can_be_called(found, Exception()):
-        return (
-            f"cannot be called with the exception alone: its parameters are "
-            f"{inspect.signature(found)}"
-        )
-    return ""
-
-
-def _can_be_called(function: Any, *args: Any) -> bool:
-    try:
-        inspect.signature(function).bind(*args)
-    except TypeError:
-        return False
-    except ValueError:
-        pass  # written in C, it does not say
-    return True
+                yield f"{where}: importing {path} raised {exc!r}."
+        if len(found) == len(paths):
+            try:
+                check_problems(where, {found[0]: found[1]})
+            except ImproperlyConfigured as exc:
+                yield str(exc)
 
 
 def _wrong_resources(given: Settings) -> Iterator[str]:
