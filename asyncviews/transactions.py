@@ -2,30 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
-from asgiref.sync import iscoroutinefunction, sync_to_async
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.db import transaction
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-async def in_transaction(func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+class InTransaction(Protocol):
+    """What ``in_transaction(using=...)`` returns: `in_transaction()` with these options."""
+
+    def __call__(
+        self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, R]: ...
+
+
+@overload
+def in_transaction(
+    func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+) -> Coroutine[Any, Any, R]: ...
+
+
+@overload
+def in_transaction(
+    *, using: str | None = ..., savepoint: bool = ..., durable: bool = ...
+) -> InTransaction: ...
+
+
+def in_transaction(func: Any = None, /, *args: Any, **kwargs: Any) -> Any:
     """Call ``func(*args, **kwargs)`` on the request's thread, in a transaction; return its result.
 
     An exception rolls the transaction back. Once begun it runs to its end, even if whoever awaits
-    it is cancelled. It is that of the default database; for another one decorate `func` itself
-    with ``transaction.atomic(using=...)``.
+    it is cancelled.
+
+    It is that of the default database. The options of Django's ``transaction.atomic()`` come first,
+    since all other arguments are those of `func`: ``await in_transaction(using="archive")(func, 1)``.
 
     Raises:
         TypeError: `func` is a coroutine function, which Django's transactions cannot hold.
     """
+    if func is None:
+        return partial(_call, transaction.atomic(**kwargs))
+    return _call(transaction.atomic(), func, *args, **kwargs)
+
+
+markcoroutinefunction(in_transaction)
+
+
+async def _call(
+    atomic: Callable[[Callable[P, R]], Callable[P, R]],
+    func: Callable[P, R],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> R:
     if iscoroutinefunction(func):
         name = getattr(func, "__qualname__", repr(func))
         raise TypeError(
             f"in_transaction() takes a plain function, and {name}() is a coroutine function: "
             "write it as `def`, with the ORM's synchronous methods."
         )
-    return await sync_to_async(transaction.atomic(func))(*args, **kwargs)
+    return await sync_to_async(atomic(func))(*args, **kwargs)

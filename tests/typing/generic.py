@@ -175,4 +175,7 @@ def weigh(kilograms: float, *, times: int = 1) -> float:
 
 async def handler() -> None:
     reveal_type(await in_transaction(weigh, 1.5, times=2))  # note: float
-    await in_transaction(weigh, "ribs")  # error: arg-type
+    await in_transaction(weigh, "ribs")  # error: call-overload
+    reveal_type(await in_transaction(using="archive")(weigh, 1.5, times=2))  # note: float
+    await in_transaction(using="archive")(weigh, "ribs")  # error: arg-type
+    in_transaction(using=1)  # error: call-overload
