@@ -116,15 +116,13 @@ def read() -> tuple[Settings, list[str]]:
 def problems(exc: ValidationError, known: Iterable[str]) -> str:
     """Return what is wrong with which key, all in one line; `known` are the keys that there are."""
     names = list(known)
-    return "; ".join(
-        f"{'.'.join(map(str, error['loc']))}: "
-        + (
-            f"unknown{did_you_mean(error['loc'][-1], names)}"
-            if error["type"] == "extra_forbidden"
-            else error["msg"]
-        )
-        for error in exc.errors()
-    )
+    found = []
+    for error in exc.errors():
+        path = ".".join(map(str, error["loc"]))
+        unknown = error["type"] == "extra_forbidden"
+        what = f"unknown{did_you_mean(error['loc'][-1], names)}" if unknown else error["msg"]
+        found.append(f"{path}: {what}" if path else what)  # the whole has no path
+    return "; ".join(found)
 
 
 def did_you_mean(word: object, known: Sequence[str]) -> str:

@@ -55,7 +55,10 @@ def summary(exc: ValidationError) -> str:
     if (count := exc.error_count()) > MOST_BUILT:
         return f"{count:,} values in it are invalid"
     found = exc.errors(include_url=False, include_input=False)
-    texts = [f"{'.'.join(map(str, each['loc']))}: {_detail(each)}" for each in found[:MOST_LOGGED]]
+    texts = [
+        ": ".join(filter(None, (".".join(map(str, each["loc"])), _detail(each))))
+        for each in found[:MOST_LOGGED]
+    ]
     return "; ".join(_short(text, LONGEST_TEXT) for text in texts)
 
 

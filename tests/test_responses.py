@@ -163,6 +163,7 @@ class Login(BaseModel):
         (Order, {"weight": 1}, r"declares: meat: Field required"),
         (Order, [1], r"returned a list that is not what it declares: .*Order"),
         (Order, None, r"returned a NoneType that is not what it declares"),
+        (int, "many", r"declares: Input should be a valid integer"),
         (list[Order], [Refused(reason="x")], r"declares: 0: Input should be a valid dict"),
         (Order, Order.model_construct(meat=7, grams=1), r"declares: it cannot be serialized"),
         (Ticket, {"number": "many"}, r"declares: number: Input should be a valid integer"),

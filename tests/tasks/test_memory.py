@@ -384,6 +384,12 @@ def test_options_that_cannot_be_used_are_refused(settings, options, message):
         cooking.smoke.enqueue("ribs")
 
 
+def test_options_that_are_no_dictionary_are_refused(settings):
+    settings.TASKS = {"default": {"BACKEND": BACKEND, "OPTIONS": "fast"}}
+    with pytest.raises(InvalidTaskBackend, match=r'\["OPTIONS"\]: Input should be a valid dict'):
+        cooking.smoke.enqueue("ribs")
+
+
 # Transactions
 
 
