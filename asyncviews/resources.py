@@ -16,9 +16,10 @@ reverse.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from inspect import isasyncgenfunction
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from django.core.exceptions import ImproperlyConfigured
@@ -40,10 +41,16 @@ class Resource(Generic[T]):
     """A declared resource. It is opened once per process, by the lifespan."""
 
     def __init__(self, function: Callable[[], AsyncIterator[T]]) -> None:
+        if not isasyncgenfunction(function):
+            raise ImproperlyConfigured(
+                f"@resource of {getattr(function, '__qualname__', repr(function))}: that is not an "
+                "async generator function. Make it `async def` with one `yield` of the open value, "
+                "and leave out @asynccontextmanager. (Another decorator may have the same effect.)"
+            )
         self.name = function.__qualname__
         self.path = f"{function.__module__}.{function.__qualname__}"
         self.__doc__ = function.__doc__
-        self._manager = asynccontextmanager(function)
+        self._function = function
         self._value: object = _CLOSED
 
     def __call__(self) -> T:
@@ -63,20 +70,56 @@ class Resource(Generic[T]):
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[T]:
-        """Open the resource for the length of an ``async with`` block."""
-        async with self._manager() as value:
+        """Open the resource for the length of an ``async with`` block.
+
+        Raises:
+            ImproperlyConfigured: its function yields never, or more than once.
+        """
+        async with asynccontextmanager(self._yielded_once)() as value:
             before, self._value = self._value, value
             try:
                 yield value
             finally:
                 self._value = before
 
+    async def _yielded_once(self) -> AsyncGenerator[T, None]:
+        """Do what the function does; `contextlib` would not name one that yields too often."""
+        generator = cast("AsyncGenerator[T, None]", self._function())
+        try:
+            value = await anext(generator)
+        except StopAsyncIteration:
+            raise self._miscounted("ended without a `yield`") from None
+        try:
+            yield value
+        except BaseException as exc:  # noqa: BLE001 - the function gets it, whatever it is
+            try:
+                await generator.athrow(exc)
+            except StopAsyncIteration:
+                return
+            cause: BaseException | None = exc
+        else:
+            if await anext(generator, _CLOSED) is _CLOSED:
+                return
+            cause = None
+        await generator.aclose()
+        raise self._miscounted("came to a second `yield`") from cause
+
+    def _miscounted(self, what: str) -> ImproperlyConfigured:
+        return ImproperlyConfigured(
+            f"{self.path}() {what}. A resource yields once: what is before the `yield` opens it, "
+            "what comes after closes it."
+        )
+
     def __repr__(self) -> str:
         return f"<Resource {self.path}>"
 
 
 def resource(function: Callable[[], AsyncIterator[T]]) -> Resource[T]:
-    """Declare a resource: decorate an async generator function that yields it once."""
+    """Declare a resource: decorate an async generator function that yields it once.
+
+    Raises:
+        ImproperlyConfigured: it is not an async generator function.
+    """
     return Resource(function)
 
 

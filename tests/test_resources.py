@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -98,6 +100,93 @@ async def test_a_wrong_path_is_named(name, message):
         async with lifespan():
             pytest.fail("it must not start")
     assert isinstance(caught.value.__cause__, ImproperlyConfigured)
+
+
+def test_what_is_no_async_generator_function_is_refused():
+    async def returns():
+        return 95
+
+    def yields():
+        yield 95
+
+    @asynccontextmanager
+    async def manages():
+        yield 95
+
+    for function in (returns, yields, manages, lambda: 95, 95):
+        name = getattr(function, "__qualname__", "95")
+        expected = (
+            rf"@resource of {re.escape(name)}: that is not an async generator function\. Make"
+        )
+        with pytest.raises(ImproperlyConfigured, match=expected):
+            resource(function)
+
+
+@resource
+async def yields_twice():
+    try:
+        yield 1
+        yield 2
+    finally:
+        events.append("closed")
+
+
+@resource
+async def yields_never():
+    if events:
+        yield 1
+
+
+@resource
+async def keeps_on():
+    while True:
+        try:
+            yield 1
+        except OSError:
+            events.append("kept on")
+
+
+@resource
+async def forgives():
+    try:
+        yield 1
+    except OSError:
+        events.append("forgiven")
+
+
+async def test_one_that_yields_twice_is_named_and_closed():
+    with pytest.raises(
+        ImproperlyConfigured, match=rf"^{__name__}\.yields_twice\(\) came to a second"
+    ):
+        async with yields_twice.open() as value:
+            assert value == 1
+    assert events == ["closed"]
+
+
+async def test_one_that_goes_on_after_a_failure_is_named_with_the_failure():
+    with pytest.raises(ImproperlyConfigured, match=r"keeps_on\(\) came to a second") as caught:
+        async with keeps_on.open():
+            raise OSError("no wood")
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+async def test_a_failure_passes_through_unless_it_is_handled():
+    async with forgives.open():
+        raise OSError("no wood")
+    assert events == ["forgiven"]
+    with pytest.raises(ZeroDivisionError):
+        async with smoker.open():
+            raise ZeroDivisionError
+    assert events == ["forgiven", "smoker lit", "smoker out"]
+
+
+@declared("yields_never")
+async def test_one_that_never_yields_is_named():
+    with pytest.raises(
+        StartupFailed, match=r"yields_never\(\) ended without a `yield`\. A resource"
+    ):
+        async with lifespan():
+            pytest.fail("it must not start")
 
 
 async def test_a_shared_http_client_is_open_by_default(app_lifespan):
