@@ -8,13 +8,14 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views import View
 
+from asyncviews.background.policy import is_django_task
 from asyncviews.background.runner import runner
 from asyncviews.background.task import BackgroundTask, qualified_name
 from asyncviews.text import printable
@@ -204,6 +205,14 @@ def _task(
     *,
     origin: str | None = None,
 ) -> BackgroundTask[Any]:
+    if is_django_task(func):
+        function = cast("Any", func).func
+        name = function.__name__
+        raise TypeError(
+            f"{qualified_name(function)} is a task of django.tasks, and runs where TASKS says: "
+            f"`await {name}.aenqueue(...)`, or `{name}.enqueue(...)` in synchronous code. To run "
+            f"it as a background task of this process, pass its function, `{name}.func`."
+        )
     if not callable(func):
         raise TypeError(
             f"A background task is a function and its arguments, not {func!r}; pass "

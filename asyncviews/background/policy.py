@@ -30,6 +30,14 @@ def is_async(func: Callable[..., Any]) -> bool:
     return iscoroutinefunction(call)
 
 
+def is_django_task(func: Any) -> bool:
+    """Whether ``@task`` of ``django.tasks`` has made it.
+
+    By its method: which package that is depends on Django's version, and it need not be installed.
+    """
+    return not callable(func) and callable(getattr(func, "aenqueue", None))
+
+
 def _decides_at_once(retry_on: Any) -> Any:
     if not isinstance(retry_on, type) and is_async(retry_on):
         raise ValueError("it is called, not awaited, and must be a plain `def`")
@@ -132,7 +140,20 @@ def background_task(func: Any = None, /, **options: Any) -> Any:
     return _decorate(func, options)
 
 
+def _outer_decorator(func: Any) -> str | None:
+    """Return the name of a decorator that was applied already, and has made no function."""
+    if is_django_task(func):
+        return "task"
+    return type(func).__name__ if isinstance(func, (staticmethod, classmethod)) else None
+
+
 def _decorate(func: Any, options: dict[str, Any]) -> Any:
+    if outer := _outer_decorator(func):
+        inner = func.func if outer == "task" else func.__func__
+        raise ImproperlyConfigured(
+            f"@background_task of {inner.__qualname__} stands above @{outer}: it says how the "
+            f"function runs, so write it below @{outer}, next to the `def`."
+        )
     label = f"@background_task of {getattr(func, '__qualname__', func)}"
     try:
         policy = Policy.model_validate(options)

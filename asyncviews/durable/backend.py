@@ -57,7 +57,7 @@ class DurableBackend(BaseTaskBackend):
 
         Raises:
             InvalidTask: this backend cannot run it, or could not find it again by its path.
-            TypeError: an argument is not JSON.
+            TypeError: the arguments do not fit the function, or one is not JSON.
             DatabaseError: it could not be written.
         """
         from asyncviews.durable import store, worker

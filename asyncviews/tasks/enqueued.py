@@ -8,8 +8,8 @@ import os
 import socket
 import threading
 import traceback
-from collections.abc import Awaitable, Callable, Hashable
-from functools import cache
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 from django.db import connections
@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 
 from asyncviews import internals
+from asyncviews.annotations import signature_of
 from asyncviews.background.task import BackgroundTask, TaskRetried
 from asyncviews.tasks.compat import (
     Task,
@@ -92,7 +93,7 @@ class EnqueuedTask(BackgroundTask[Any]):
         await self.notify(signals.task_started)
         cancelled: asyncio.CancelledError | None = None
         try:
-            value = normalize_json(await attempts())
+            value = as_json(f"{result.task.module_path}(): the result", await attempts())
         except asyncio.CancelledError as exc:
             cancelled = exc  # signals are sent outside of this block, where awaiting is safe
         except TaskRetried:
@@ -167,22 +168,64 @@ def new_result(task: Any, args: Any, kwargs: Any, *, backend: str) -> Result:
     """Return the result of a task that was just enqueued.
 
     Raises:
-        TypeError: an argument is not JSON.
+        TypeError: the function cannot be called with the arguments, or one of them is not JSON.
     """
-    return TaskResult(
-        task=task,
-        id=os.urandom(16).hex(),
-        status=TaskResultStatus.READY,
-        enqueued_at=timezone.now(),
-        started_at=None,
-        last_attempted_at=None,
-        finished_at=None,
-        args=args,
-        kwargs=kwargs,
-        backend=backend,
-        errors=[],
-        worker_ids=[],
-    )
+    arguments = _arguments(task, args, kwargs)
+    try:
+        return TaskResult(
+            task=task,
+            id=os.urandom(16).hex(),
+            status=TaskResultStatus.READY,
+            enqueued_at=timezone.now(),
+            started_at=None,
+            last_attempted_at=None,
+            finished_at=None,
+            args=args,
+            kwargs=kwargs,
+            backend=backend,
+            errors=[],
+            worker_ids=[],
+        )
+    except (TypeError, ValueError):
+        for name, value in arguments.items():
+            as_json(f"{task.module_path}(): the argument {name!r}", value)
+        raise
+
+
+def _arguments(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call by the names of the function's own parameters.
+
+    Raises:
+        TypeError: the function cannot be called with them, which it would only be much later.
+    """
+    signature = _own_signature(task.func)
+    context = (None,) if task.takes_context else ()
+    try:
+        return signature.bind(*context, *args, **kwargs).arguments
+    except TypeError as exc:
+        hint = " The task is given its context when it runs." if context else ""
+        raise TypeError(
+            f"{task.module_path}{signature} cannot be called with the arguments to enqueue: {exc}."
+            f"{hint}"
+        ) from None
+
+
+_own_signature = cache(partial(signature_of, follow_wrapped=False))
+
+
+def as_json(what: str, value: Any) -> Any:
+    """Return what JSON makes of a value.
+
+    Raises:
+        TypeError: it cannot carry it. The message begins with `what` that is.
+    """
+    try:
+        return normalize_json(value)
+    except (TypeError, ValueError) as exc:
+        raise TypeError(
+            f"{what} is of type {type(value).__qualname__}, and not JSON ({exc}). Pass strings, "
+            "numbers, lists and dictionaries: of a UUID its str(), of a model's instance its key."
+        ) from exc
 
 
 def update(result: Result | Task[..., Any], **attributes: Any) -> None:

@@ -47,7 +47,7 @@ class AsyncioBackend(BaseTaskBackend):
         Raises:
             InvalidTask: this backend cannot run it.
             BackgroundQueueFull: too much is waiting.
-            TypeError: an argument is not JSON.
+            TypeError: the arguments do not fit the function, or one is not JSON.
         """
         accepted = self._accept(task, args, kwargs)
         try:

@@ -20,6 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 from asyncviews import add_background_task, background_task
 from asyncviews.background import State, runner
 from tests.conftest import until
+from tests.tasks import cooking
 
 pytestmark = pytest.mark.usefixtures("app_lifespan")
 
@@ -443,3 +444,18 @@ async def test_secrets_are_shown_nowhere(caplog):
     shown = [task.info().arguments for task in tasks]
     assert shown == ["name='anne', password=****"] * 2 + ["****"]
     assert "hunter2" not in caplog.text
+
+
+def test_above_a_decorator_that_makes_no_function_it_is_refused():
+    def smoke(): ...
+
+    for wrong, outer in (
+        (cooking.smoke, "task"),
+        (staticmethod(smoke), "staticmethod"),
+        (classmethod(smoke), "classmethod"),
+    ):
+        message = rf"@background_task of .*smoke stands above @{outer}: .* below @{outer}"
+        with pytest.raises(ImproperlyConfigured, match=message):
+            background_task(wrong)
+        with pytest.raises(ImproperlyConfigured, match=message):
+            background_task(timeout=1)(wrong)

@@ -12,6 +12,7 @@ import pytest
 from asyncviews import add_background_task
 from asyncviews.background import BackgroundTask, State, runner
 from tests.conftest import until
+from tests.tasks import cooking
 
 pytestmark = pytest.mark.usefixtures("app_lifespan")
 
@@ -186,6 +187,15 @@ def generates():
 
 async def generates_async():
     yield 1
+
+
+def test_a_task_of_django_tasks_is_refused_with_what_to_write():
+    with pytest.raises(
+        TypeError, match=r"^tests\.tasks\.cooking\.smoke is a task of django"
+    ) as caught:
+        add_background_task(cooking.smoke, "ribs")
+    assert "`await smoke.aenqueue(...)`" in str(caught.value)
+    assert "`smoke.func`" in str(caught.value)
 
 
 @pytest.mark.parametrize("func", [generates, generates_async, functools.partial(generates)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import sys
 import threading
@@ -38,6 +39,22 @@ def smoke(meat: str, flavor: str = "none") -> str:
 async def asmoke(meat: str, flavor: str = "none") -> str:
     await asyncio.sleep(0)
     return f"{meat} with {flavor}"
+
+
+def _hot(function: Any) -> Any:
+    """Decorate a function: its callers say how hot, and it is told a flavor."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, heat: int) -> Any:
+        return function(*args, "hot" if heat > 1 else "mild")
+
+    return wrapper
+
+
+@task
+@_hot
+def wrapped(meat: str, flavor: str) -> list[str]:
+    return [meat, flavor]
 
 
 @task

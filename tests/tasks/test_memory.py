@@ -15,6 +15,7 @@ import threading
 import time
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import django
 import pytest
@@ -146,6 +147,60 @@ def test_arguments_that_are_not_json_are_refused():
     with pytest.raises(TypeError):
         cooking.smoke.enqueue({1, 2})
     assert runner.unfinished() == []
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "kwargs", "message"),
+    [
+        (cooking.smoke, (), {}, r"cooking\.smoke\(meat: 'str', .*missing.* argument: 'meat'\.$"),
+        (cooking.smoke, ("a", "b", "c"), {}, r"cooking\.smoke\(.*: too many positional arguments"),
+        (cooking.asmoke, ("a",), {"heat": 1}, r"cooking\.asmoke\(.*unexpected.* argument 'heat'"),
+        (cooking.logs_in_with_context, (), {}, r"argument: 'name'\. .* its context when it runs"),
+        (cooking.logs_in_with_context, (1,), {"context": 1}, r"multiple values.*'context'\. The"),
+    ],
+)
+@pytest.mark.parametrize("backend", [BACKEND, "asyncviews.tasks.DurableBackend"])
+def test_arguments_that_do_not_fit_the_function_are_refused(
+    settings, backend, function, args, kwargs, message
+):
+    settings.TASKS = {"default": {"BACKEND": backend}}
+    with pytest.raises(TypeError, match=message):
+        function.enqueue(*args, **kwargs)
+    with pytest.raises(TypeError, match=message):
+        async_to_sync(function.aenqueue)(*args, **kwargs)
+    assert runner.unfinished() == []
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "kwargs", "message"),
+    [
+        (cooking.smoke, (UUID(int=1),), {}, r"cooking\.smoke\(\): the argument 'meat' is .* UUID"),
+        (cooking.smoke, ("a", b"\xff"), {}, "the argument 'flavor' is of type bytes"),
+        (cooking.smoke, ("a",), {"flavor": [{1}]}, r"'flavor' is of type list.*<class 'set'>\)"),
+        (cooking.logs_in_with_context, (UUID(int=1),), {}, "argument 'name' is of type UUID"),
+    ],
+)
+@pytest.mark.parametrize("backend", [BACKEND, "asyncviews.tasks.DurableBackend"])
+def test_an_argument_that_is_not_json_is_named(settings, backend, function, args, kwargs, message):
+    settings.TASKS = {"default": {"BACKEND": backend}}
+    with pytest.raises(TypeError, match=message):
+        function.enqueue(*args, **kwargs)
+    with pytest.raises(TypeError, match=message):
+        async_to_sync(function.aenqueue)(*args, **kwargs)
+
+
+async def test_a_task_wrapped_by_a_decorator_is_called_as_the_wrapper_is(app_lifespan):
+    result = await cooking.wrapped.aenqueue("ribs", heat=3)
+    await finished(result)
+    assert result.return_value == ["ribs", "hot"]
+
+
+async def test_a_result_that_is_not_json_is_named(app_lifespan):
+    result = await cooking.returns_a_set.aenqueue()
+    await finished(result)
+    assert (
+        "cooking.returns_a_set(): the result is of type set, and not" in result.errors[0].traceback
+    )
 
 
 def test_an_unknown_queue_is_refused():
