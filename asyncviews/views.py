@@ -19,6 +19,7 @@ from django.views import View
 
 from asyncviews import internals
 from asyncviews.hooks import check_hooks
+from asyncviews.notes import note_what_to_await
 from asyncviews.parameters import Signature, read_signature
 from asyncviews.problems import (
     ContentTooLarge,
@@ -193,6 +194,7 @@ class AsyncView(View):
         try:
             return await self.handle(request, *args, **kwargs)
         except Exception as exc:  # noqa: BLE001 - what handle_exception() has no answer to it raises
+            note_what_to_await(exc)
             return await self.handle_exception(exc)
 
     async def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
