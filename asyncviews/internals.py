@@ -8,7 +8,7 @@ way is taken.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, Token
@@ -344,6 +344,20 @@ def share_user(request: Any) -> None:
     for name, other in (("_cached_user", "_acached_user"), ("_acached_user", "_cached_user")):
         if name in known:
             known.setdefault(other, known[name])
+
+
+def open_transaction(connections: Iterable[Any]) -> str | None:
+    """Return the alias of the first connection in an ``atomic`` block, None if none is.
+
+    Those that Django's `TestCase` has opened around a test do not count: they are never committed.
+    """
+    if not IS_CHECKED:
+        return None
+    for connection in connections:
+        blocks = connection.atomic_blocks if connection.in_atomic_block else ()
+        if not all(getattr(block, "_from_testcase", False) for block in blocks):
+            return str(connection.alias)
+    return None
 
 
 def is_fetched(queryset: Any) -> bool:

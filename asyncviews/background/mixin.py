@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -11,6 +12,7 @@ from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views import View
@@ -18,6 +20,7 @@ from django.views import View
 from asyncviews.background.policy import is_django_task
 from asyncviews.background.runner import runner
 from asyncviews.background.task import BackgroundTask, qualified_name
+from asyncviews.internals import open_transaction
 from asyncviews.text import printable
 
 P = ParamSpec("P")
@@ -190,12 +193,33 @@ def add_background_task(
 
     In a view, the method of `BackgroundTaskMixin` waits for the response; this does not.
 
+    In a transaction of this thread it would not wait for the commit, and warns:
+    ``transaction.on_commit(partial(add_background_task, func, ...))`` does, and after a rollback
+    starts nothing.
+
     Raises:
         BackgroundQueueFull: too much is waiting.
     """
+    _warn_in_transaction(func)
     task = runner.accept(_task(func, args, kwargs))
     runner.start([task])
     return task
+
+
+def _warn_in_transaction(func: Callable[..., Any]) -> None:
+    alias = open_transaction(connections.all(initialized_only=True))
+    if alias is None:
+        return
+    name = qualified_name(func)
+    using = "" if alias == DEFAULT_DB_ALIAS else f", using={alias!r}"
+    warnings.warn(
+        f"The background task {name} is added in a transaction of the database {alias!r}. It may "
+        "start before the commit, and not find what that writes; a rollback does not stop it. "
+        f"Write transaction.on_commit(partial(add_background_task, {name.rpartition('.')[2]}, ...)"
+        f"{using}).",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 def _task(
