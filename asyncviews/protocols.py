@@ -24,6 +24,7 @@ import hypercorn.config
 import hypercorn.protocol
 from h2.stream import StreamState
 from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.config import Sockets
 from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.h2 import H2Protocol
@@ -55,6 +56,17 @@ class Config(hypercorn.config.Config):
     def __init__(self) -> None:
         super().__init__()
         self.open_connections: set[Connection] = set()
+        self._sockets: Sockets | None = None
+
+    def create_sockets(self) -> Sockets:
+        self._sockets = super().create_sockets()
+        return self._sockets
+
+    def close_sockets(self) -> None:
+        """Close what it is bound to, which Hypercorn leaves open when it does not come to serve."""
+        sockets = self._sockets or self.create_sockets()
+        for sock in (*sockets.secure_sockets, *sockets.insecure_sockets):
+            sock.close()
 
 
 class Pace:

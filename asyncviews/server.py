@@ -129,6 +129,7 @@ async def _serve(lifespan: Lifespan, config: Config, stop: Stop, signals: Signal
     loop.set_exception_handler(lambda _loop, context: logger.debug("%s", context))
     server.cancel()
     await asyncio.gather(server, return_exceptions=True)
+    config.close_sockets()
     if failed:
         _check_start(server)
     if not drained:

@@ -25,7 +25,7 @@ openapi checks_urls checks_unions checks_settings
 asgi
 metrics checks testing
 server apps pytest_plugin
-workers
+workers startup
 management
 """.strip().splitlines()
 

@@ -195,6 +195,8 @@ def test_a_failing_startup_carries_the_reason(serve: Serve) -> None:
     assert isinstance(error, ServerError)
     assert str(error) == "The application's startup failed: no oven"
     assert not running.ready.is_set()
+    with pytest.raises(httpx.ConnectError):
+        running.get()
 
 
 def test_a_failing_shutdown_carries_the_reason(serve: Serve) -> None:
@@ -233,9 +235,12 @@ def test_a_startup_that_takes_too_long_fails(serve: Serve, monkeypatch: pytest.M
             await asyncio.sleep(60)
 
     monkeypatch.setattr(server, "STARTUP_TIMEOUT", 0.1)
-    error = serve(Slow()).wait()
+    running = serve(Slow())
+    error = running.wait()
     assert isinstance(error, ServerError)
     assert str(error) == "The application did not start within 0.1 s."
+    with pytest.raises(httpx.ConnectError):
+        running.get()
 
 
 def test_a_drain_that_takes_too_long_is_an_error(serve: Serve, unfinished: list[str]) -> None:

@@ -180,14 +180,29 @@ def test_a_mistake_in_the_code_waits_for_its_correction(
     save(source, original, partial(answers, server.url))
 
 
-def test_a_resource_that_fails_waits_for_its_correction(
-    runserver: StartServer, home: Path, free_address: str
+def test_after_a_failed_startup_each_request_tries_again(
+    runserver: StartServer, tmp_path: Path
 ) -> None:
-    server = runserver(address=free_address, home=home, resources="project.resources.broken")
-    server.wait_for_output(r"Error: .*The resource project\.resources\.broken could not be opened")
-    source = home / "project" / "resources.py"
-    text = source.read_text().replace('raise RuntimeError("no oven")', "pass")
-    save(source, text, partial(answers, server.url))
+    """And is told at once when that has failed, too: nobody need save a file."""
+    (tmp_path / "broken").touch()
+    server = runserver(resources="project.resources.oven", oven=tmp_path)
+    server.wait_for_output("The next request tries to start the application again")
+    assert server.output.count("The application's startup failed") == 1
+    failed = httpx.get(server.url, headers={"Accept": "text/html"}, timeout=SOON)
+    assert failed.status_code == 503
+    assert "the oven is broken" in failed.text
+    assert "<title>StartupFailed" in failed.text
+    (tmp_path / "broken").unlink()
+    server.get()
+
+
+def test_a_child_whose_parent_is_killed_ends(runserver: StartServer) -> None:
+    server = runserver()
+    pid = int(server.get())
+    assert pid != server.process.pid
+    server.send(signal.SIGKILL)
+    until(lambda: not is_running(pid), server)
+    assert server.notes == ["opened", "closed"]
 
 
 def test_without_the_reloader_a_resource_that_fails_ends_it(start_server: StartServer) -> None:

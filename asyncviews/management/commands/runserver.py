@@ -29,8 +29,9 @@ from django.utils.module_loading import import_string
 from hypercorn.logging import Logger
 
 from asyncviews import server
-from asyncviews.asgi import get_asgi_application
+from asyncviews.asgi import StartupFailed, get_asgi_application
 from asyncviews.conf import SETTING, get_settings
+from asyncviews.startup import RetriedStartup
 from asyncviews.text import quotable
 
 with_static = apps.is_installed("django.contrib.staticfiles")
@@ -38,9 +39,11 @@ DjangoCommand = import_string(
     f"django.{'contrib.staticfiles' if with_static else 'core'}.management.commands.runserver.Command"
 )
 django_server = logging.getLogger("django.server")
+logger = logging.getLogger("asyncviews.server")
 
 DRAIN_TIMEOUT = 2.0  # seconds; who saves a file does not want to wait for longer
 RELOAD = 3  # the exit code with which Django's autoreloader asks for a new process
+PARENT_ENV = "ASYNCVIEWS_RUNSERVER_PARENT"  # a file that ends when the autoreloader's parent does
 
 
 class Command(DjangoCommand):  # type: ignore[misc, valid-type]
@@ -55,6 +58,9 @@ class Command(DjangoCommand):  # type: ignore[misc, valid-type]
         """Serve, and whatever ends that (a reload, a signal), stop what was started."""
         if options["use_reloader"] and os.environ.get(autoreload.DJANGO_AUTORELOAD_ENV) != "true":
             sys.exit(_run_reloading())
+        if parent := os.environ.pop(PARENT_ENV, None):
+            os.set_inheritable(int(parent), False)
+            threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()
         self.stop = server.Stop(DRAIN_TIMEOUT, exit_code=0)
         self.ending = False
         if options["use_reloader"]:
@@ -111,8 +117,15 @@ class Command(DjangoCommand):  # type: ignore[misc, valid-type]
         if options.get("use_static_handler") and (settings.DEBUG or options["insecure_serving"]):
             from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 
-            return ASGIStaticFilesHandler(application)
+            application = ASGIStaticFilesHandler(application)
+        if options["use_reloader"]:
+            return RetriedStartup(application, self._report_failure)
         return application
+
+    def _report_failure(self, exc: BaseException) -> None:
+        if not isinstance(exc, StartupFailed):  # which has been logged
+            self.stderr.write(f"Error: The application's startup failed: {exc!r}")
+        self.stderr.write("The next request tries to start the application again.")
 
     def on_bind(self, server_port: int) -> None:
         """Print Django's message, with the name of the server that it is."""
@@ -208,6 +221,10 @@ def _shorten_drain() -> None:
 def _run_reloading() -> int:
     """Do what Django's `restart_with_reloader()` does, but leave its child time to stop."""
     environment = {**os.environ, autoreload.DJANGO_AUTORELOAD_ENV: "true"}
+    if sys.platform != "win32":  # whose processes do not inherit descriptors
+        parent, _ = os.pipe()
+        os.set_inheritable(parent, True)
+        environment[PARENT_ENV] = str(parent)
     stopping = False
 
     def end_child(*_: object) -> None:
@@ -225,3 +242,10 @@ def _run_reloading() -> int:
         code = child.wait()
     server.hasten_exit()
     return 0 if stopping else code
+
+
+def _end_with(parent: int) -> None:
+    """Wait for the end of the parent process, which may be killed, and stop this one."""
+    os.read(parent, 1)
+    logger.error("The parent of process %d is gone: it ends, too.", os.getpid())
+    os.kill(os.getpid(), signal.SIGTERM)
