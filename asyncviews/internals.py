@@ -49,6 +49,13 @@ ASGIREF_CHECKED = frozenset({"3.13"})
 LARGE_TO_PARSE = 16 * 1024
 """Bytes of a form whose parsing takes about as long as the way to a thread."""
 
+READ_ONCE = (
+    ("django/template/loaders/cached.py", "get_template"),
+    ("django/template/utils.py", "__getitem__"),  # of `engines`: looks for libraries of tags
+    ("django/utils/translation/trans_real.py", "translation"),
+)
+"""Files and functions of Django's that read from disk, and keep what they have read."""
+
 IS_CHECKED = django.VERSION[:2] in CHECKED
 
 

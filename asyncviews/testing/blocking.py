@@ -12,11 +12,17 @@ from unittest.mock import patch
 
 from django.core.exceptions import ImproperlyConfigured
 
+from asyncviews import internals
+
 if TYPE_CHECKING:
     from blockbuster import BlockBuster
 
 LOCKS = ("threading.Lock.acquire", "threading.Lock.acquire_lock")
 """Not looked at: a lock that is held for a moment is what threads and event loops share."""
+
+
+ONCE = (("<frozen importlib._bootstrap>", "_find_and_load"), *internals.READ_ONCE)
+"""Files and functions in which anything may block: imports, and what is cached from then on."""
 
 
 class BlockingCall(AssertionError):
@@ -27,7 +33,8 @@ class BlockingCall(AssertionError):
 def no_blocking_calls() -> Iterator[BlockBuster]:
     """Have blocking calls on an event loop fail, for the length of a block.
 
-    Each raises ``blockbuster.BlockingError`` where it is made. When somebody catches that, the end
+    What happens once in a process may block: an import, and what Django caches, as templates.
+    Each other call raises ``blockbuster.BlockingError`` where it is made. When somebody catches that, the end
     of the block tells of it. The value is the `BlockBuster`, with which exceptions can be made.
 
     Raises:
@@ -54,6 +61,9 @@ def new_watch() -> BlockBuster:
     watch = BlockBuster()
     for lock in LOCKS:
         watch.functions.pop(lock, None)
+    for function in watch.functions.values():
+        for place in ONCE:
+            function.can_block_in(*place)
     return watch
 
 

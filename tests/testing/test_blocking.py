@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,20 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
+from django.template.utils import EngineHandler
 from django.urls import path
+from django.utils import translation
+from django.utils.translation import trans_real
 
 from asyncviews import AsyncView, BackgroundTaskMixin
 from asyncviews.testing import AsyncClient, Background, BlockingCall, no_blocking_calls
+
+TEMPLATES = {
+    "BACKEND": "django.template.backends.django.DjangoTemplates",
+    "DIRS": [],
+    "APP_DIRS": True,
+    "OPTIONS": {},
+}
 
 
 def burn() -> None:
@@ -128,6 +140,51 @@ async def test_an_exception_can_be_made(tmp_path: Path):
     with no_blocking_calls() as watch:
         watch.functions["socket.socket.connect"].can_block_in(__file__, "connect")
         await connect()
+
+
+def test_what_happens_once_in_a_process_may_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """An import, of code that reads as well, and what is cached: a template, a language."""
+    (tmp_path / "grill").mkdir()
+    (tmp_path / "grill" / "__init__.py").write_text(
+        "import os\nfrom pathlib import Path\n"
+        "os.listdir('.')\nTEXT = Path(__file__).read_text()\nfrom grill import coal\n"
+    )
+    (tmp_path / "grill" / "coal.py").touch()
+    (tmp_path / "menu.html").write_text("{% load static %}{% include 'ribs.html' %}")
+    (tmp_path / "ribs.html").write_text("ribs")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(trans_real, "_translations", {})
+    templates = EngineHandler([{**TEMPLATES, "DIRS": [tmp_path]}])
+
+    async def serve() -> str:
+        importlib.import_module("grill")
+        with translation.override("fr"):
+            translation.gettext("Yes")
+        return templates["django"].get_template("menu.html").render()
+
+    with no_blocking_calls():
+        assert asyncio.run(serve()) == "ribs"
+    del sys.modules["grill"], sys.modules["grill.coal"]
+
+
+def test_what_happens_with_each_request_may_not(tmp_path: Path):
+    """A file that a view reads, and a template that is not cached."""
+    (tmp_path / "menu.html").write_text("ribs")
+    loaders = {"loaders": ["django.template.loaders.filesystem.Loader"]}
+    options = {"APP_DIRS": False, "DIRS": [tmp_path], "OPTIONS": loaders}
+    templates = EngineHandler([TEMPLATES | options])
+    templates["django"]
+
+    async def read() -> str:
+        with (tmp_path / "menu.html").open() as file:
+            return file.read()
+
+    async def render() -> str:
+        return templates["django"].get_template("menu.html").render()
+
+    for serve in (read, render):
+        with pytest.raises(BlockingCall), no_blocking_calls(), suppress(Exception):
+            asyncio.run(serve())
 
 
 def test_without_blockbuster_the_command_to_run_is_told(monkeypatch: pytest.MonkeyPatch):
