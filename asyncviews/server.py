@@ -24,9 +24,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, cast
 
+import hypercorn.config
 from django.core.exceptions import ImproperlyConfigured
 from hypercorn.asyncio import serve as serve_with_hypercorn
-from hypercorn.logging import Logger
+from hypercorn.logging import AccessLogAtoms, Logger
 from hypercorn.typing import Framework
 from hypercorn.utils import LifespanTimeoutError
 
@@ -55,6 +56,8 @@ RESTART_SIGNAL = getattr(signal, "SIGUSR2", None)  # not on Windows
 BACKLOG = 1024  # connections that wait until they are accepted
 KEEP_ALIVE_TIMEOUT = 5.0  # seconds after which a connection without a request is closed
 STARTUP_TIMEOUT = 60.0  # seconds
+# Without query strings, which may hold secrets
+COMBINED_LOG_FORMAT = '%(h)s %(l)s %(l)s %(t)s "%(m)s %(U)s HTTP/%(H)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 CONNECTION_GRACE = 0.5  # seconds that Hypercorn has to close connections once all is drained
 # Seconds after the deadline of a drain
 CLEANUP_GRACE = 0.6  # until which the application may close its resources
@@ -435,6 +438,7 @@ def configure(
     """Return a configuration of Hypercorn, which takes the sockets over."""
     config = Config()
     config.logger_class = AccessLogger
+    config.access_log_format = COMBINED_LOG_FORMAT
     config.bind = [f"fd://{sock.detach()}" for sock in sockets]
     config.backlog = BACKLOG
     config.keep_alive_timeout = KEEP_ALIVE_TIMEOUT
@@ -447,10 +451,18 @@ def configure(
 
 
 class AccessLogger(Logger):
-    """Hypercorn's, whose lines no request can break or forge."""
+    """Hypercorn's, whose lines no request can break or forge, in the combined log format."""
+
+    def __init__(self, config: hypercorn.config.Config) -> None:
+        super().__init__(config)
+        for handler in self.access_logger.handlers if self.access_logger else ():
+            handler.setFormatter(None)  # the format has a time of its own
 
     def atoms(self, request: Any, response: Any, request_time: float) -> Mapping[str, str]:
-        return _Quotable(super().atoms(request, response, request_time))
+        atoms = AccessLogAtoms(request, response, request_time)
+        client = request.get("client") or [""]
+        atoms["h"] = client[0] or "-"  # over a Unix socket there is none
+        return _Quotable(atoms)
 
 
 class _Quotable(Mapping[str, Any]):

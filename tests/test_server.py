@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from hypercorn.config import Sockets
 from asyncviews import server
 from asyncviews.management.commands.runserver import RequestLogger
 from asyncviews.protocols import Config
-from asyncviews.server import Application, Receive, Scope, Send, ServerError, Stop
+from asyncviews.server import AccessLogger, Application, Receive, Scope, Send, ServerError, Stop
+from tests.conftest import http_scope
 from tests.http2 import Client
 
 
@@ -423,3 +425,20 @@ async def test_requests_are_logged_as_django_does(
     assert first.getMessage() == f'"GET /a\\x1b?b=c HTTP/2" {status} 12'
     assert (first.levelname, first.status_code) == (level, status)
     assert second.getMessage() == '"GET /a\\x1b?b=c HTTP/2" connection closed'
+
+
+@pytest.mark.parametrize(
+    ("client", "host"), [(None, "-"), (("127.0.0.1", 50000), "127.0.0.1"), (("",), "-")]
+)
+async def test_the_access_log_is_in_the_combined_format(
+    client: tuple[Any, ...] | None, host: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With one time, and without a port."""
+    config = server.configure([], certfile=None, keyfile=None)
+    config.accesslog = "-"
+    scope = {**http_scope("/a", query="secret=1"), "client": client}
+    response = {"status": 200, "headers": [(b"content-length", b"12")]}
+    await AccessLogger(config).access(scope, response, 0.1)
+    time = r"\[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]"
+    line = rf'{host} - - {time} "GET /a HTTP/1\.1" 200 12 "-" "-"\n'
+    assert re.fullmatch(line, capsys.readouterr().out)

@@ -99,7 +99,7 @@ def test_a_websocket_is_refused(plain: ProjectServer) -> None:
 def test_no_line_of_the_access_log_is_forged(plain: ProjectServer) -> None:
     agent = b'User-Agent: \x1b[31m" forged\r\nConnection: close\r\n\r\n'
     talk(plain, b"GET /%0d%0aforged%1b HTTP/1.1\r\n" + HOST + agent)
-    plain.wait_for_output(r'"GET /\\r\\nforged\\x1b 1.1" 404 - "-" "\\x1b\[31m\\" forged"')
+    plain.wait_for_output(r'"GET /\\r\\nforged\\x1b HTTP/1.1" 404 - "-" "\\x1b\[31m\\" forged"')
     assert not [line for line in plain.lines if line.startswith("forged")]
 
 

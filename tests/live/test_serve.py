@@ -319,8 +319,8 @@ def test_the_access_log_is_optional(serve: StartServer) -> None:
     for server in (silent, talking):
         server.get()
         assert server.stop()[0] == 0
-    assert '"GET / 1.1" 200' not in silent.output
-    assert '"GET / 1.1" 200' in talking.output
+    assert '"GET / HTTP/1.1" 200' not in silent.output
+    assert '"GET / HTTP/1.1" 200' in talking.output
 
 
 def test_a_unix_socket_is_served_again_after_a_crash(
