@@ -25,27 +25,22 @@ MAX_BACKOFF = 300.0
 
 async def until_done(task: BackgroundTask[R], attempt: Callable[[], Awaitable[R]]) -> R:
     """Call `attempt` as often as the task's policy allows, until it succeeds."""
-    policy = task.policy
-    if policy.attempts == 1:
-        return await attempt()
-    retrying = require_stamina().retry_context(
-        on=_reporting(task, policy, _worth_another(policy)),
-        attempts=policy.attempts,
-        timeout=None,
-        wait_initial=policy.backoff,
-        wait_max=max(MAX_BACKOFF, policy.backoff),
-        wait_jitter=policy.backoff,
-    )
-    async for context in retrying:
-        with context:
+    for _ in range(1, task.policy.attempts):
+        try:
             return await attempt()
-    raise AssertionError("stamina raises what the last attempt raised")
+        except Exception as exc:
+            pause = next_pause(task, exc, task.policy)
+            if pause is None:
+                raise
+        await asyncio.sleep(pause)
+    return await attempt()
 
 
 def next_pause(task: BackgroundTask[Any], exc: Exception, policy: Policy) -> float | None:
     """Return the seconds from a failed attempt to the next one, None if there is to be no other.
 
-    It is for who waits elsewhere than in `until_done()`, and as long as that.
+    stamina's switches decide, too: whether it is active, and its test mode, which does not wait. Its
+    loop is not used, for that has hooks which log each retry once more.
     """
     if task.attempts >= policy.attempts or not require_stamina().is_active():
         return None

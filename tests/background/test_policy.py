@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FunctionType
 
 import pytest
+import stamina
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 
@@ -254,6 +255,19 @@ async def test_it_is_tried_until_it_succeeds(caplog):
     lines = [record for record in caplog.records if record.name == "asyncviews.background"]
     assert [record.levelno for record in lines] == [logging.WARNING] * 2
     assert f"{task} failed at attempt 2 of 3 and is tried again: ValueError(" in caplog.text
+
+
+async def test_it_is_logged_once_that_it_is_tried_again(caplog):
+    """And not by stamina, too, which goes on to log what the project retries with it."""
+    caplog.set_level(logging.DEBUG)
+    task = add_background_task(background_task(attempts=2, backoff=0.001)(Fails(1)))
+    assert await task == "done"
+    assert [record.name for record in caplog.records if "stamina" in record.name] == []
+    fails = Fails(1)
+    async for attempt in stamina.retry_context(on=ValueError, wait_initial=0.001, wait_jitter=0):
+        with attempt:
+            fails()
+    assert [record.name for record in caplog.records if "stamina" in record.name] == ["stamina"]
 
 
 async def test_the_last_attempt_raises_what_the_function_raised(caplog):
