@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
@@ -12,8 +14,9 @@ from django.test import override_settings
 from django.urls import path
 
 from asyncviews import AsyncView, http_client, resource
-from asyncviews.asgi import ASGIHandler, get_asgi_application
-from asyncviews.background import add_background_task
+from asyncviews.asgi import ASGIHandler, StartupFailed, get_asgi_application, lifespan
+from asyncviews.background import add_background_task, runner
+from asyncviews.health import is_ready
 from tests.conftest import http_scope, until
 
 pytestmark = pytest.mark.urls(__name__)
@@ -151,3 +154,129 @@ async def test_a_task_of_a_request_in_flight_is_drained_too(slow):
     await request.receive_output(5)
     await stopping
     assert task.result() == "done"
+
+
+# One within another
+
+
+async def loop_of_a_task() -> asyncio.AbstractEventLoop:
+    async def running() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    return await add_background_task(running)
+
+
+async def test_one_within_another_is_a_part_of_it(app_lifespan):
+    """What is open stays open, and is no other; tasks run on, and new ones on the same loop."""
+    client, go = http_client(), asyncio.Event()
+    async with lifespan():
+        assert http_client() is client
+        task = add_background_task(go.wait)
+        await until(lambda: runner.stats().running == 1)
+    assert not client.is_closed
+    assert http_client() is client
+    assert is_ready()
+    assert await loop_of_a_task() is asyncio.get_running_loop()
+    go.set()
+    assert await task is True
+
+
+async def test_one_after_another_is_a_new_one():
+    async with lifespan():
+        client = http_client()
+    async with lifespan():
+        assert http_client() is not client
+        assert await loop_of_a_task() is asyncio.get_running_loop()
+
+
+async def test_after_one_tasks_do_not_run_on_its_loop():
+    """Which may end at any moment; nor does a callback bring them there that is still to come."""
+    async with lifespan():
+        await loop_of_a_task()
+    assert await loop_of_a_task() is not asyncio.get_running_loop()
+
+
+async def test_one_that_fails_to_start_leaves_room_for_the_next():
+    names = {"RESOURCES": [f"{__name__}.broken"]}
+    with override_settings(ASYNCVIEWS=names), pytest.raises(StartupFailed):
+        async with lifespan():
+            pytest.fail("it must not start")
+    async with lifespan():
+        assert not http_client().is_closed
+
+
+async def test_a_handler_within_another_lifespan_waits_for_its_requests():
+    application = ASGIHandler()
+    Slow.started, Slow.go = asyncio.Event(), asyncio.Event()
+    async with lifespan(run_stored_tasks=True):
+        server = Lifespan(application)
+        await server.startup()
+        request = ApplicationCommunicator(application, http_scope("/slow/"))
+        await request.send_input({"type": "http.request", "body": b""})
+        await Slow.started.wait()
+        stopping = asyncio.create_task(server.shutdown())
+        await asyncio.sleep(0.02)
+        assert not stopping.done()
+        Slow.go.set()
+        assert await stopping == {"type": "lifespan.shutdown.complete"}
+        assert (await request.receive_output(5))["status"] == 200
+        await request.wait(5)
+
+
+async def test_on_another_loop_it_is_refused(app_lifespan):
+    """A command that a view calls would end the tasks of the server, and shadow its resources."""
+
+    async def command() -> None:
+        async with lifespan():
+            pytest.fail("it must not start")
+
+    client = http_client()
+    with ThreadPoolExecutor() as threads, pytest.raises(StartupFailed, match="another event loop"):
+        await asyncio.wrap_future(threads.submit(asyncio.run, command()))
+    assert http_client() is client
+    assert await loop_of_a_task() is asyncio.get_running_loop()
+
+
+@override_settings(ASYNCVIEWS={"RESOURCES": []})
+def test_one_whose_loop_has_ended_without_it_is_forgotten():
+    left = []
+
+    async def leave_open() -> None:
+        left.append(lifespan())
+        await left[0].__aenter__()
+
+    async def next_one() -> None:
+        async with lifespan():
+            assert await loop_of_a_task() is asyncio.get_running_loop()
+        assert await loop_of_a_task() is not asyncio.get_running_loop()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(leave_open())
+    loop.close()  # without shutdown_asyncgens()
+    asyncio.run(next_one())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork()")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+async def test_a_forked_child_may_have_its_own(app_lifespan):
+    def child() -> int:
+        if pid := os.fork():
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        code = 1
+        try:
+            asyncio.run(next_one())
+            code = 0
+        finally:
+            os._exit(code)
+
+    async def next_one() -> None:
+        async with lifespan():
+            assert await loop_of_a_task() is asyncio.get_running_loop()
+
+    assert await asyncio.to_thread(child) == 0
+
+
+async def test_stored_tasks_are_not_run_by_a_part_of_what_does_not_run_them(app_lifespan):
+    with pytest.raises(StartupFailed, match=r"lifespan\(run_stored_tasks=True\)"):
+        async with lifespan(run_stored_tasks=True):
+            pytest.fail("it must not start")

@@ -36,6 +36,11 @@ class LoopThread:
         threading._register_atexit(self._stop)  # type: ignore[attr-defined]  # noqa: SLF001
         return loop
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop, if it has been started."""
+        return self._loop
+
     def forget(self) -> None:
         """Take the loop as gone; for a forked child, which has inherited it without its thread."""
         self._loop = None

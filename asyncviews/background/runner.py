@@ -247,12 +247,17 @@ class Runner:
 
     @contextmanager
     def attached(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-        """Run tasks on `loop` for the length of a ``with`` block, which drains at its end."""
+        """Run tasks on `loop` for the length of a ``with`` block, which drains at its end.
+
+        Within another such block they run on the loop of that again when this one has ended.
+        """
+        before = self._loop
         self._attach(loop)
         try:
             yield
         finally:
-            self._attach(None)
+            if self._loop is loop:  # else this block had ended with its loop, unnoticed
+                self._attach(None if before is None or before.is_closed() else before)
 
     def _attach(self, loop: asyncio.AbstractEventLoop | None) -> None:
         with self._lock:
@@ -345,7 +350,8 @@ class Runner:
         """Start waiting tasks while there is room."""
         self._filling = False  # first: whoever finds it so has put what is taken below
         if not self._is_its_loop():
-            self._wake()
+            if self._tasks:
+                self._wake()
             return
         self._empty_inbox()
         loop = asyncio.get_running_loop()
@@ -364,8 +370,11 @@ class Runner:
             task._asyncio_task = running
 
     def _is_its_loop(self) -> bool:
-        """Whether tasks belong on the running loop; another may have been attached meanwhile."""
-        return not self.in_tests.eager if self._loop is None else _runs_here(self._loop)
+        """Whether tasks belong on the running loop; it may have been left for another meanwhile."""
+        if self._loop is None and self.in_tests.eager:
+            return False
+        loop = self._loop or self._loop_thread.loop
+        return loop is not None and _runs_here(loop)
 
     def _empty_inbox(self) -> None:
         given_up = []

@@ -13,7 +13,6 @@ from django.test import AsyncClient
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.utils import timezone
 
-from asyncviews.asgi import lifespan
 from asyncviews.background import BackgroundQueueFull, runner
 from demo_site import batches, smoker, tasks
 from demo_site.models import Batch
@@ -284,11 +283,10 @@ async def test_somebody_may_cancel_the_task(async_client):
 @pytest.mark.parametrize(("home", "status"), [("memory", "lost"), ("durable", "waiting")])
 @pytest.mark.usefixtures("an_hour_a_step")
 async def test_a_shutdown_loses_what_is_in_memory_only(async_client, settings, home, status):
-    settings.ASYNCVIEWS = {"DRAIN_TIMEOUT": 0}
-    async with lifespan():
-        await fill(async_client)
-        await until_status("smoking")
-        settings.DEMO_TASKS = home
+    await fill(async_client)
+    await until_status("smoking")
+    settings.DEMO_TASKS = home
+    await runner.drain(0)
     await until_status(status)
 
 

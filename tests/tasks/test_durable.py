@@ -53,7 +53,7 @@ def configure(settings, **options):
 @pytest.fixture
 async def serving(database):
     """A process that serves, and so runs durable tasks."""
-    async with lifespan():
+    async with lifespan(run_stored_tasks=True):
         yield
 
 
@@ -94,9 +94,20 @@ async def test_sync_code_enqueues_too(serving):
     assert (await finished(result)).return_value == "ribs with none"
 
 
+async def test_a_command_leaves_stored_tasks_to_those_who_serve(database):
+    """Unless it asks for them."""
+    result = await cooking.asmoke.aenqueue("ribs")
+    async with lifespan():
+        assert worker._workers == {}
+    assert not await Worker.objects.using(database).aexists()
+    assert (await row(result)).status == Status.READY
+    async with lifespan(run_stored_tasks=True):
+        assert (await finished(result)).return_value == "ribs with none"
+
+
 async def test_what_was_enqueued_while_nobody_served_runs_at_the_next_start(database):
     results = [await cooking.asmoke.aenqueue(str(number)) for number in range(20)]
-    async with lifespan():
+    async with lifespan(run_stored_tasks=True):
         for number, result in enumerate(results):
             assert (await finished(result)).return_value == f"{number} with none"
 
@@ -121,7 +132,7 @@ async def test_priorities_decide_who_is_claimed_first(database, settings):
     settings.ASYNCVIEWS = {"MAX_RUNNING": 1}
     for priority in (0, 50, -100, 100):
         result = await cooking.note.using(priority=priority).aenqueue(priority)
-    async with lifespan():
+    async with lifespan(run_stored_tasks=True):
         await until(lambda: len(cooking.trail) == 4)
         await finished(result)
     assert cooking.trail == [100, 50, 0, -100]
@@ -218,7 +229,7 @@ def another(settings, **options) -> DurableWorker:
 async def test_two_workers_never_run_a_task_twice(database, settings):
     results = [await cooking.note.aenqueue(number) for number in range(200)]
     others = [another(settings) for _ in range(2)]
-    async with lifespan():
+    async with lifespan(run_stored_tasks=True):
         for other in others:
             await asyncio.to_thread(other.start)
         for result in results:
@@ -261,7 +272,7 @@ async def test_a_lease_without_a_worker_ends_too(serving):
 
 async def test_a_living_worker_keeps_its_lease_however_long_a_task_takes(database, settings):
     result = await cooking.hold.aenqueue("ribs")
-    async with lifespan():
+    async with lifespan(run_stored_tasks=True):
         await until(lambda: cooking.trail)
         other = another(settings)
         await asyncio.to_thread(other.start)
@@ -321,7 +332,7 @@ async def test_a_clock_that_jumps_costs_nobody_a_lease(serving, monkeypatch):
 async def test_at_the_end_what_runs_is_given_back_and_named(database, settings, caplog):
     settings.ASYNCVIEWS = {"DRAIN_TIMEOUT": 0.1, "MAX_RUNNING": 1}
     results = [await cooking.hold.aenqueue(number) for number in range(3)]
-    async with lifespan():
+    async with lifespan(run_stored_tasks=True):
         await until(lambda: cooking.trail)
     assert cooking.trail == [0]
     statuses = [(await row(result)).status for result in results]
@@ -331,7 +342,7 @@ async def test_at_the_end_what_runs_is_given_back_and_named(database, settings, 
     assert [r for r in caplog.records if r.levelno >= logging.ERROR] == []
     assert await Worker.objects.using(store.database()).acount() == 0
     cooking.gate.set()
-    async with lifespan():
+    async with lifespan(run_stored_tasks=True):
         for result in results:
             assert (await finished(result)).status == TaskResultStatus.SUCCESSFUL
     assert sorted(cooking.trail) == [0, 0, 1, 2]
@@ -347,7 +358,7 @@ async def test_during_the_drain_nothing_new_is_claimed(database, caplog):
         cooking.gate.set()
         return late
 
-    async with lifespan():
+    async with lifespan(run_stored_tasks=True):
         await until(lambda: cooking.trail)
         enqueueing = asyncio.create_task(later())
         await asyncio.sleep(0.05)
@@ -413,7 +424,7 @@ async def test_tables_that_are_missing_are_one_clear_line_at_the_start(database,
     with pytest.raises(
         StartupFailed, match=r'TASKS\["default"\]: the database "tasks_\w+" cannot hold'
     ):
-        async with lifespan():
+        async with lifespan(run_stored_tasks=True):
             pass
     assert caplog.text == ""
 
@@ -479,7 +490,7 @@ async def test_waiting_and_running_tasks_can_be_cancelled(serving, settings):
 async def test_a_cancellation_outlasts_the_process_that_should_have_heard_of_it(database):
     result = await cooking.note.aenqueue(1)
     await store.tasks().filter(id=result.id).aupdate(cancel_requested=True)
-    async with lifespan():
+    async with lifespan(run_stored_tasks=True):
         await finished(result)
     assert result.status == TaskResultStatus.FAILED
     assert cooking.trail == []
@@ -521,7 +532,7 @@ async def test_old_results_are_pruned_and_nothing_else(serving, settings):
 async def test_a_queue_takes_no_more_than_it_may_and_leaves_the_rest_to_others(database, settings):
     configure(settings, QUEUES={"slow": {"MAX_RUNNING": 2}})
     held = [await cooking.hold.aenqueue(number) for number in range(5)]
-    async with lifespan():
+    async with lifespan(run_stored_tasks=True):
         assert (await finished(await cooking.asmoke.aenqueue("ribs"))).return_value
         assert len(cooking.trail) == 2
         statuses = [(await row(result)).status for result in held]
@@ -547,7 +558,7 @@ async def test_a_function_takes_no_more_than_it_may(serving):
 async def test_it_takes_no_more_than_the_runner_has_room_for(database, settings):
     settings.ASYNCVIEWS = {"MAX_RUNNING": 3, "MAX_WAITING": 0}
     results = [await cooking.hold.aenqueue(number) for number in range(10)]
-    async with lifespan():
+    async with lifespan(run_stored_tasks=True):
         await until(lambda: len(cooking.trail) == 3)
         await asyncio.sleep(0.2)
         assert len(cooking.trail) == 3
@@ -571,7 +582,7 @@ def test_without_the_app_it_says_what_to_do(settings):
 async def test_without_the_app_nothing_starts(settings):
     settings.INSTALLED_APPS = ["asyncviews"]
     with pytest.raises(StartupFailed, match=r'"asyncviews\.durable" in INSTALLED_APPS'):
-        async with lifespan():
+        async with lifespan(run_stored_tasks=True):
             pass
 
 

@@ -40,7 +40,7 @@ def _tasks(settings):
 
 @pytest.fixture
 async def serving(database):
-    async with lifespan():
+    async with lifespan(run_stored_tasks=True):
         yield
 
 
@@ -113,7 +113,7 @@ async def test_what_was_interrupted_begins_alone_and_others_when_it_has_proved_h
     names = [(await cooking.hold.aenqueue(number)).id for number in range(3)]
     suspects = store.tasks().filter(id__in=names[:2])
     await suspects.aupdate(interruptions=1)
-    async with lifespan():
+    async with lifespan(run_stored_tasks=True):
         await until(lambda: cooking.trail == [0])
         await asyncio.sleep(0.2)
         assert cooking.trail == [0]
@@ -131,7 +131,7 @@ async def test_a_last_chance_is_had_in_a_process_with_nothing_else(database, set
     configure(settings, POLL_INTERVAL=0.02)
     suspect = await cooking.hold.aenqueue("suspect")
     await store.tasks().aupdate(interruptions=4)
-    async with lifespan():
+    async with lifespan(run_stored_tasks=True):
         await until(lambda: cooking.trail == ["suspect"])
         other = await cooking.note.aenqueue("other")
         await asyncio.sleep(0.4)
@@ -170,7 +170,7 @@ async def test_no_more_is_claimed_than_there_are_threads(database, settings):
     settings.ASYNCVIEWS = {"BACKGROUND_THREADS": 2}
     naps = [await cooking.naps.aenqueue(0.3) for _ in range(6)]
     most = 0
-    async with lifespan():
+    async with lifespan(run_stored_tasks=True):
         result = await cooking.asmoke.aenqueue("ribs")
         assert (await finished(result)).return_value == "ribs with none"
         while not all([(await row(nap)).status == Status.SUCCESSFUL for nap in naps]):
@@ -242,9 +242,9 @@ async def test_a_retry_waits_in_the_database_and_its_slot_is_free(serving, setti
 async def test_attempts_are_counted_over_processes(database):
     result = await cooking.burns_often.aenqueue()
     for attempts in range(1, 5):
-        async with lifespan():
+        async with lifespan(run_stored_tasks=True):
             await until(partial(lambda count: len(cooking.trail) >= count, attempts))
-    async with lifespan():
+    async with lifespan(run_stored_tasks=True):
         await finished(result)
     assert cooking.trail == ["burned"] * 5
     backend = task_backends["default"]
@@ -439,7 +439,7 @@ async def test_a_worker_that_ends_says_so_and_has_its_process_replaced(
 
     reasons = []
     with health.replacing(reasons.append):
-        async with lifespan():
+        async with lifespan(run_stored_tasks=True):
             monkeypatch.setattr(store, "beats", breaks)
             await until(lambda: reasons)
             assert not health.is_ready()
@@ -470,7 +470,7 @@ async def test_a_retiring_process_claims_nothing(serving):
 
 async def test_a_process_shows_no_life_while_its_loop_is_blocked(database, caplog):
     result = await cooking.hold.aenqueue("ribs")
-    async with lifespan():
+    async with lifespan(run_stored_tasks=True):
         await until(lambda: cooking.trail == ["ribs"])
         beats = await sync_to_async(lambda: list(block_for(1.0, database)))()
         assert beats[-1] - beats[0] <= 1
