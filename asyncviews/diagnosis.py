@@ -30,6 +30,7 @@ from django.conf import settings
 from asyncviews import internals
 from asyncviews.conf import get_settings
 from asyncviews.logs import context_fields
+from asyncviews.pulse import Repeated
 from asyncviews.thread_usage import Meter, Usage
 
 logger = logging.getLogger("asyncviews.diagnosis")
@@ -120,20 +121,25 @@ class Watchdog:
 
     def _beat(self) -> None:
         """Give a sign of life, on the loop."""
-        self._alive = self._meter.read()
         self._next_beat = self._loop.call_later(self._patience / 2, self._beat)
+        self._alive = self._meter.read()
 
     def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                alive, delayed = self._alive, self._delayed
-                self._wait(alive.elapsed + self._patience - time.monotonic())
-                if self._alive is alive:
-                    self._observe(alive, delayed)
-        except OSError as exc:
-            logger.debug("The thread of the event loop has ended: %s", exc)
-        except Exception:
-            logger.exception("The watchdog has failed. From now on nobody watches the event loop.")
+        watch = Repeated(self._watch, "The watchdog", logger)
+        while not self._stopping.is_set():
+            watch()
+
+    def _watch(self) -> None:
+        """Wait for the next sign of life, and if it stays away, see why."""
+        alive, delayed = self._alive, self._delayed
+        if self._wait(max(alive.elapsed + self._patience - time.monotonic(), self._patience / 5)):
+            return
+        if self._alive is alive:
+            try:
+                self._observe(alive, delayed)
+            except OSError as exc:
+                self._stopping.set()
+                logger.debug("The thread of the event loop has ended: %s", exc)
 
     def _observe(self, alive: Usage, delayed: float) -> None:
         """Watch the loop, last heard of when it was `alive`, until it gives a sign again."""

@@ -6,6 +6,7 @@ All of it is there only if ``ASYNCVIEWS["METRICS"]`` is on; nothing imports this
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections import Counter as Tally
@@ -21,6 +22,7 @@ from asyncviews.asgi import ASGIHandler
 from asyncviews.background import State, runner
 from asyncviews.conf import get_settings
 from asyncviews.handler import Receive, Scope, Send, request_threads
+from asyncviews.pulse import Repeated
 from asyncviews.urlconf import view_path
 from asyncviews.views import AsyncView
 
@@ -38,6 +40,8 @@ except ImportError as exc:
     raise ImproperlyConfigured(
         "Metrics need prometheus-client: pip install 'asyncviews[metrics]'"
     ) from exc
+
+logger = logging.getLogger("asyncviews.metrics")
 
 SAMPLE_INTERVAL = 0.5
 """Seconds between two looks at what is not counted as it happens."""
@@ -118,6 +122,7 @@ def sampled(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
 class _Sampler:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._collect = Repeated(collect, "The sampling of metrics", logger)
         self._schedule()
 
     def _schedule(self) -> None:
@@ -126,12 +131,12 @@ class _Sampler:
 
     def _sample(self, due: float) -> None:
         LAG.observe(max(0.0, self._loop.time() - due))
-        collect()
+        self._collect()
         self._schedule()
 
     def stop(self) -> None:
         self._timer.cancel()
-        collect()
+        self._collect()
 
 
 def collect() -> None:

@@ -1,13 +1,41 @@
-"""Whether an event loop still runs: it gives signs of life, and somebody counts the silence."""
+"""What is done again and again; and whether an event loop still runs.
+
+A loop gives signs of life, and somebody counts the silence.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 
 BEATS = 5
 """Signs of life in the time after which a loop without any is taken for hung."""
+
+
+class Repeated:
+    """Something that is called again and again, and that one failure must not end.
+
+    It raises nothing. A failure is logged, with its traceback; those that follow it are not, until it
+    has worked again.
+    """
+
+    def __init__(self, function: Callable[[], object], name: str, logger: logging.Logger) -> None:
+        self._function = function
+        self._name = name
+        self._logger = logger
+        self._failing = False
+
+    def __call__(self) -> None:
+        try:
+            self._function()
+        except Exception:
+            if not self._failing:
+                self._logger.exception("%s failed, and goes on.", self._name)
+            self._failing = True
+        else:
+            self._failing = False
 
 
 def beat(sign: Callable[[], None], every: float) -> None:

@@ -36,7 +36,7 @@ from asyncviews.background import log_unfinished
 from asyncviews.checks_settings import load_application
 from asyncviews.diagnosis import what_runs
 from asyncviews.protocols import Config, Sweeper
-from asyncviews.pulse import BEATS, beat
+from asyncviews.pulse import BEATS, Repeated, beat
 from asyncviews.text import quotable
 
 logger = logging.getLogger("asyncviews.server")
@@ -107,7 +107,8 @@ async def _serve(lifespan: Lifespan, config: Config, stop: Stop, signals: Signal
     loop = asyncio.get_running_loop()
     retiring = loop.create_task(_retire(config, stop))
     if timeout := config.slow_client_timeout:
-        beat(Sweeper(config, timeout), timeout / BEATS)
+        sweep = Repeated(Sweeper(config, timeout), "The search for slow clients", logger)
+        beat(sweep, timeout / BEATS)
     server = loop.create_task(
         serve_with_hypercorn(
             cast("Framework", lifespan), config, shutdown_trigger=stop.wait, mode="asgi"

@@ -24,7 +24,7 @@ from typing import cast
 import django
 
 from asyncviews import health
-from asyncviews.pulse import BEATS, Silence, beat
+from asyncviews.pulse import BEATS, Repeated, Silence, beat
 from asyncviews.server import (
     KEEP_ALIVE_TIMEOUT,
     PROCESS_GRACE,
@@ -108,10 +108,14 @@ def _start_alone(ready: Action, stop: Stop, hang_timeout: float) -> None:
 
 
 def _end_when_silent(silence: Silence, stop: Stop, hang_timeout: float) -> None:
-    while not stop.requested:
-        time.sleep(hang_timeout / BEATS)
+    def look() -> None:
         if silence.look() >= hang_timeout and not stop.requested:
             stop.end_hung(hang_timeout)
+
+    watch = Repeated(look, "The watch over the event loop", logger)
+    while not stop.requested:
+        time.sleep(hang_timeout / BEATS)
+        watch()
 
 
 def _work(options: Options, sockets: Sequence[socket.socket], parent: socket.socket) -> None:
@@ -364,8 +368,8 @@ class _Supervisor:
             try:
                 if await self._restart(time.monotonic()):
                     logger.info("All workers have been restarted.")
-            except OSError:
-                logger.exception("The restart has failed: no process can be started.")
+            except Exception:
+                logger.exception("The restart has failed, and the old workers go on.")
 
     async def _restart(self, began: float) -> bool:
         """Replace each worker by one that is ready, until one fails; tell whether all are new."""
@@ -428,10 +432,14 @@ class _Supervisor:
 
     async def _watch_loops(self) -> None:
         """End each worker whose event loop has given no sign of life for too long."""
+        watch = Repeated(self._end_silent_workers, "The watch over the workers", logger)
         while not await self._stops_within(self._options.hang_timeout / BEATS):
-            for worker in [w for w in self._workers if w.ready and not w.hung]:
-                if worker.silence.look() >= self._options.hang_timeout:
-                    self._end_silent(worker)
+            watch()
+
+    def _end_silent_workers(self) -> None:
+        for worker in [w for w in self._workers if w.ready and not w.hung]:
+            if worker.silence.look() >= self._options.hang_timeout:
+                self._end_silent(worker)
 
     def _end_silent(self, worker: _Worker) -> None:
         worker.silence.end()

@@ -19,6 +19,7 @@ from django.urls import path
 from asyncviews import AsyncView, BackgroundTaskMixin, diagnosis
 from asyncviews.asgi import lifespan
 from asyncviews.diagnosis import Line, Watchdog, blamed, what_runs
+from tests.conftest import until
 
 THRESHOLD = 0.1
 LONG = 0.4  # seconds, much longer than the threshold
@@ -274,14 +275,31 @@ async def test_it_goes_at_once(watchdog, warnings):
     watchdog._meter.close = nullcontext  # the fixture stops it again
 
 
-async def test_its_own_failure_is_logged(watchdog, warnings, monkeypatch):
-    monkeypatch.setattr(diagnosis, "blamed", lambda stack: 1 / 0)
-    for _ in range(ATTEMPTS):
-        if not warnings:
-            block()
-            await asyncio.sleep(THRESHOLD)
-    assert warnings[0].getMessage().startswith("The watchdog has failed.")
-    assert warnings[0].exc_info
+async def test_its_own_failure_is_logged_and_does_not_end_it(watchdog, warnings, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(diagnosis, "blamed", lambda stack: 1 / 0)
+        for _ in range(ATTEMPTS):
+            if not warnings:
+                block_elsewhere()
+                await asyncio.sleep(THRESHOLD)
+        failure = warnings.pop(0)
+    assert failure.getMessage() == "The watchdog failed, and goes on."
+    assert failure.exc_info
+    await until_warned(warnings, block)
+
+
+async def test_a_failing_sign_of_life_does_not_end_it(watchdog, warnings, monkeypatch):
+    read, failures = watchdog._meter.read, [ValueError("once")]
+
+    def failing():
+        if failures:
+            raise failures.pop()
+        return read()
+
+    monkeypatch.setattr(watchdog._meter, "read", failing)
+    await until(lambda: not failures)
+    alive = watchdog._alive
+    await until(lambda: watchdog._alive is not alive)
 
 
 def test_a_loop_that_is_gone_ends_it():

@@ -169,6 +169,25 @@ async def test_the_lag_of_the_event_loop_is_measured(monkeypatch, counted):
         await until(lambda: counted("event_loop_lag_seconds_count"))
 
 
+async def test_a_failure_does_not_end_the_sampling(monkeypatch, counted, caplog):
+    monkeypatch.setattr(metrics, "SAMPLE_INTERVAL", 0.001)
+    stats, failures = metrics.runner.stats, [OSError("once")]
+
+    def failing():
+        if failures:
+            raise failures.pop()
+        return stats()
+
+    monkeypatch.setattr(metrics.runner, "stats", failing)
+    counted("event_loop_lag_seconds_count")
+    async with lifespan():
+        await until(lambda: not failures)
+        await until(lambda: counted("event_loop_lag_seconds_count"))
+    assert [r.getMessage() for r in caplog.records] == [
+        "The sampling of metrics failed, and goes on."
+    ]
+
+
 async def scrape(accept: str = "") -> HttpResponse:
     return await AsyncClient().get("/metrics/", headers={"Accept": accept})
 

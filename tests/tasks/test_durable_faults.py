@@ -18,7 +18,7 @@ from django.utils import timezone
 from asyncviews import health, origin
 from asyncviews.asgi import lifespan
 from asyncviews.background import State, runner
-from asyncviews.durable import outbox, store, task, watch
+from asyncviews.durable import outbox, store, task, watch, worker
 from asyncviews.durable.models import Status, StoredTask, Worker
 from asyncviews.tasks.compat import TaskResultStatus, signals
 from asyncviews.tasks.workers import open_workers
@@ -550,3 +550,20 @@ async def test_a_failure_is_logged_with_the_request_that_enqueued_the_task(servi
     assert record.task_origin == r"POST /orders/\nERROR forged"
     assert "started by POST /orders/" in record.getMessage()
     assert origin.current() is None
+
+
+async def test_one_failure_does_not_end_the_worker(serving, monkeypatch, caplog):
+    """Of its own code, not of the database."""
+    failures = iter([TypeError("once")])
+    look = worker.DurableWorker._look_at_loop
+
+    def failing(self):
+        for failure in failures:
+            raise failure
+        look(self)
+
+    monkeypatch.setattr(worker.DurableWorker, "_look_at_loop", failing)
+    result = await cooking.asmoke.aenqueue("ribs")
+    assert (await finished(result)).return_value == "ribs with none"
+    told = [record.getMessage() for record in caplog.records if record.exc_info]
+    assert told == ["The worker of durable tasks failed, and goes on."]
