@@ -25,7 +25,7 @@ import hypercorn.protocol
 from h2.stream import StreamState
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.config import Sockets
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
@@ -50,6 +50,9 @@ class Config(hypercorn.config.Config):
 
     slow_client_timeout = 0.0
     """Seconds by which a client may be late before it is cut off; 0 is for ever."""
+
+    shares_sockets = False
+    """Whether other processes accept connections from the same sockets."""
 
     ssl_handshake_timeout = TLS_HANDSHAKE_TIMEOUT
 
@@ -109,6 +112,8 @@ class Connection(TCPServer):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self.is_new = True
+        """Whether no request has begun on it."""
         self._written = 0
         self._sending, self._taking = Pace(), Pace()
 
@@ -128,6 +133,8 @@ class Connection(TCPServer):
         if isinstance(event, RawData):
             self._written += len(event.data)
         await super().protocol_send(event)
+        if isinstance(event, Updated) and not event.idle:
+            self.is_new = False  # before anything else runs, the application has its request
 
     async def _close(self) -> None:
         with suppress(OSError):  # as when a client of TLS goes on to send

@@ -33,6 +33,7 @@ from hypercorn.utils import LifespanTimeoutError
 
 from asyncviews import health
 from asyncviews.background import log_unfinished
+from asyncviews.backlog import refuse
 from asyncviews.checks_settings import load_application
 from asyncviews.diagnosis import what_runs
 from asyncviews.protocols import Config, Sweeper
@@ -58,6 +59,8 @@ KEEP_ALIVE_TIMEOUT = 5.0  # seconds after which a connection without a request i
 STARTUP_TIMEOUT = 60.0  # seconds
 # Without query strings, which may hold secrets
 COMBINED_LOG_FORMAT = '%(h)s %(l)s %(l)s %(t)s "%(m)s %(U)s HTTP/%(H)s" %(s)s %(b)s "%(f)s" "%(a)s"'
+HANDSHAKE = 0.05  # seconds that connections have to be there when they were being made
+NEWCOMER_GRACE = 0.5  # seconds that the last connections have to bring their first request
 CONNECTION_GRACE = 0.5  # seconds that Hypercorn has to close connections once all is drained
 # Seconds after the deadline of a drain
 CLEANUP_GRACE = 0.6  # until which the application may close its resources
@@ -111,7 +114,7 @@ async def _serve(lifespan: Lifespan, config: Config, stop: Stop, signals: Signal
         beat(sweep, timeout / BEATS)
     server = loop.create_task(
         serve_with_hypercorn(
-            cast("Framework", lifespan), config, shutdown_trigger=stop.wait, mode="asgi"
+            cast("Framework", lifespan), config, shutdown_trigger=lifespan.closing.wait, mode="asgi"
         )
     )
     server.add_done_callback(lambda _: lifespan.server_ended())
@@ -123,6 +126,9 @@ async def _serve(lifespan: Lifespan, config: Config, stop: Stop, signals: Signal
     else:
         logger.info("Requests and background tasks have %g s to end.", stop.drain_timeout)
     deadline = loop.time() + stop.drain_timeout
+    if not (failed or lifespan.starting):
+        await _take_the_last(config, min(NEWCOMER_GRACE, stop.drain_timeout))
+    lifespan.closing.set()
     with suppress(TimeoutError):
         async with asyncio.timeout_at(deadline + CLEANUP_GRACE):
             await lifespan.drained.wait()
@@ -147,9 +153,37 @@ async def _serve(lifespan: Lifespan, config: Config, stop: Stop, signals: Signal
 async def _retire(config: Config, stop: Stop) -> None:
     """Leave new connections to other processes, once that is asked."""
     await stop.wait_retired()
-    for bind in config.bind:
-        # Hypercorn would end the idle connections, too, perhaps while a request is on its way.
-        asyncio.get_running_loop().remove_reader(int(bind.removeprefix("fd://")))
+    # Hypercorn would end the idle connections, too, perhaps while a request is on its way.
+    _stop_accepting(config)
+
+
+def _stop_accepting(config: Config) -> None:
+    for fileno in _listeners(config):
+        with suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().remove_reader(fileno)
+
+
+async def _take_the_last(config: Config, timeout: float) -> None:
+    """Accept what the kernel has made, and have the new ones bring a request within `timeout` s.
+
+    Hypercorn would reset the former, and close the latter while their requests are on the way.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    if not config.shares_sockets:  # else the parent says when
+        for fileno in _listeners(config):
+            refuse(fileno)
+    await asyncio.sleep(min(HANDSHAKE, timeout))
+    _stop_accepting(config)
+    await asyncio.sleep(0.01)  # what was accepted last becomes a connection
+    while loop.time() < deadline:
+        if not any(connection.is_new for connection in config.open_connections):
+            return
+        await asyncio.sleep(0.01)
+
+
+def _listeners(config: Config) -> list[int]:
+    return [int(bind.removeprefix("fd://")) for bind in config.bind]
 
 
 def _check_start(server: asyncio.Task[None]) -> None:
@@ -292,9 +326,9 @@ class Stop:
 
 
 class Lifespan:
-    """An application that is told of the shutdown as soon as the stop is requested.
+    """An application that is told of the shutdown as soon as it has the last connections.
 
-    From then on its responses tell clients of HTTP/1 not to reuse the connection.
+    From the stop on its responses tell clients of HTTP/1 not to reuse the connection.
     """
 
     def __init__(self, application: Application, stop: Stop, ready: Action) -> None:
@@ -305,6 +339,8 @@ class Lifespan:
         self._supported = False
         self.starting = True
         self.failure: str | None = None
+        self.closing = asyncio.Event()
+        """Set when no connection comes any more: the application, and Hypercorn, are to end."""
         self.drained = asyncio.Event()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -340,7 +376,7 @@ class Lifespan:
         if not self._received:
             self._received = True
             return await receive()
-        await self._stop.wait()
+        await self.closing.wait()
         return {"type": "lifespan.shutdown"}
 
     async def _send(self, send: Send, message: Message) -> None:
@@ -508,6 +544,7 @@ def serve_process(
     config.accesslog = "-" if options.access_log else None
     config.cleartext_h2 = options.h2c
     config.slow_client_timeout = options.slow_client_timeout
+    config.shares_sockets = options.workers > 1
     run(load(options.application), config, stop, ready=ready, signals=signals)
 
 

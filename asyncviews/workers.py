@@ -24,6 +24,7 @@ from typing import cast
 import django
 
 from asyncviews import health
+from asyncviews.backlog import refuse
 from asyncviews.pulse import BEATS, Repeated, Silence, beat
 from asyncviews.server import (
     KEEP_ALIVE_TIMEOUT,
@@ -473,6 +474,7 @@ class _Supervisor:
         if not self._stopping.is_set():
             self._stopping.set()
             for sock in self._sockets:
+                refuse(sock.fileno())
                 sock.close()
             self._tell_all(DRAIN)
             limit = self._options.drain_timeout + WORKER_GRACE

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,14 +66,17 @@ class Site:
 class Running:
     """An application that is being served in a thread."""
 
-    def __init__(self, application: Application, drain_timeout: float, *, h2c: bool) -> None:
+    def __init__(
+        self, application: Application, drain_timeout: float, *, h2c: bool, shared: bool
+    ) -> None:
         listener = server.listen("127.0.0.1:0")
+        self.listener = listener.dup() if shared else None
         self.url = server.url(listener, secure=False)
         self.stop = Stop(drain_timeout)
         self.ready = threading.Event()
         self.error: Exception | None = None
         config = server.configure([listener], certfile=None, keyfile=None)
-        config.cleartext_h2 = h2c
+        config.cleartext_h2, config.shares_sockets = h2c, shared
         self._thread = threading.Thread(target=self._run, args=(application, config))
         self._thread.start()
 
@@ -99,8 +103,14 @@ Serve = Callable[..., Running]
 def serve() -> Iterator[Serve]:
     running: list[Running] = []
 
-    def start(application: Application, *, drain_timeout: float = 5, h2c: bool = False) -> Running:
-        running.append(Running(application, drain_timeout, h2c=h2c))
+    def start(
+        application: Application,
+        *,
+        drain_timeout: float = 5,
+        h2c: bool = False,
+        shared: bool = False,
+    ) -> Running:
+        running.append(Running(application, drain_timeout, h2c=h2c, shared=shared))
         return running[-1]
 
     yield start
@@ -154,6 +164,47 @@ def test_the_shutdown_is_told_while_a_request_is_open(serve: Serve) -> None:
     assert running.wait() is None
     client.join(5)
     assert answers == ["released"]
+
+
+def test_a_new_connection_may_still_bring_its_request(serve: Serve) -> None:
+    """And is answered before the application is told of the shutdown."""
+    site = Site()
+    running = serve(site)
+    assert running.ready.wait(5)
+    with connect(running) as client:
+        running.stop.set()
+        time.sleep(0.1)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: testserver\r\n\r\n")
+        answer = client.makefile("rb").read().lower()
+    assert answer.startswith(b"http/1.1 200")
+    assert b"connection: close" in answer
+    assert running.wait() is None
+
+
+def test_one_that_brings_none_is_not_waited_for(serve: Serve) -> None:
+    running = serve(Site(), drain_timeout=60)
+    assert running.ready.wait(5)
+    with connect(running) as client:
+        running.stop.set()
+        assert client.recv(100) == b""
+    assert running.wait() is None
+
+
+def test_a_shared_socket_goes_on_for_the_others(serve: Serve) -> None:
+    running = serve(Site(), shared=True)
+    assert running.ready.wait(5)
+    assert running.get() == "hello"
+    running.stop.set()
+    assert running.wait() is None
+    assert running.listener is not None
+    with running.listener as listener, connect(running):
+        listener.settimeout(5)
+        listener.accept()[0].close()
+
+
+def connect(running: Running) -> socket.socket:
+    url = httpx.URL(running.url)
+    return socket.create_connection((url.host, url.port or 0), timeout=10)
 
 
 def test_a_request_that_outlives_the_drain_is_cut(serve: Serve) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
 import socket
 import ssl
+import threading
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -118,9 +121,9 @@ def test_a_request_in_flight_is_answered(serve: StartServer) -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_no_connection_is_accepted_during_the_drain(serve: StartServer, workers: str) -> None:
-    server = serve("--workers", workers)
+    server = serve("--workers", workers, drain_timeout="20")
     address = httpx.URL(server.url)
-    server.get("/start/roast/", seconds=1)
+    server.get("/start/roast/", seconds=3)
     server.wait_for_note("roasting")
     server.send(signal.SIGTERM)
 
@@ -135,6 +138,54 @@ def test_no_connection_is_accepted_during_the_drain(serve: StartServer, workers:
     assert "roasted" not in server.notes
     assert server.wait() == 0
     assert "roasted" in server.notes
+
+
+class Newcomers:
+    """Clients who come with a new connection each time, until they are refused."""
+
+    def __init__(self, url: str) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self._port = httpx.URL(url).port or 0
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._thread.start()
+
+    def wait(self) -> None:
+        self._thread.join(SOON)
+
+    async def _run(self, count: int = 20) -> None:
+        await asyncio.gather(*(self._come() for _ in range(count)))
+
+    async def _come(self) -> None:
+        while not self.outcomes["refused"]:
+            self.outcomes[await self._visit()] += 1
+
+    async def _visit(self) -> str:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        except ConnectionRefusedError:
+            return "refused"
+        try:
+            writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            status = await asyncio.wait_for(reader.readline(), SOON)
+        except Exception as exc:  # noqa: BLE001 - the test says which
+            return repr(exc)
+        finally:
+            writer.close()
+        return "answered" if status == b"HTTP/1.1 200 \r\n" else repr(status)
+
+
+@pytest.mark.parametrize(("workers", "group"), [("1", False), ("2", False), ("2", True)])
+def test_new_connections_are_answered_or_refused(
+    serve: StartServer, workers: str, group: bool
+) -> None:
+    """None is reset that the kernel has made, whoever gets the signal."""
+    server = serve("--workers", workers)
+    newcomers = Newcomers(server.url)
+    until(lambda: newcomers.outcomes["answered"] > 50, server)
+    server.send(signal.SIGTERM, group=group)
+    newcomers.wait()
+    assert newcomers.outcomes.keys() == {"answered", "refused"}
+    assert server.wait() == 0
 
 
 @pytest.mark.parametrize(("path", "expected"), [("/block/", 1), ("/sync_sleep/", 0)])
