@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -138,10 +138,9 @@ async def _start(stack: AsyncExitStack, *, run_stored_tasks: bool) -> None:
             raise StartupFailed(failure) from exc
     if run_stored_tasks:
         try:
-            stop_claiming = await stack.enter_async_context(_workers())
+            await stack.enter_async_context(_workers())
         except ImproperlyConfigured as exc:
             raise StartupFailed(str(exc)) from exc
-        stack.enter_context(health.on_retire(stop_claiming))
     health.started()
 
 
@@ -159,10 +158,10 @@ def _observed(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         yield
 
 
-def _workers() -> AbstractAsyncContextManager[Callable[[], None]]:
+def _workers() -> AbstractAsyncContextManager[None]:
     """Return what runs the tasks of the project's ``TASKS``, if it has any."""
     if not getattr(settings, "TASKS", None):
-        return nullcontext(lambda: None)
+        return nullcontext()
     from asyncviews.tasks.workers import open_workers
 
     return open_workers()

@@ -39,6 +39,7 @@ class _State:
     retiring: bool = False
     failed: dict[str, Failure] = field(default_factory=dict)
     on_retire: list[Action] = field(default_factory=list)
+    on_hurry: list[Action] = field(default_factory=list)
     replace: Callable[[str], None] | None = None
 
 
@@ -136,6 +137,14 @@ def retire() -> None:
         _act(action)
 
 
+def hurry() -> None:
+    """Say that this process ends at once, without a drain. Not from a signal handler."""
+    with _lock:
+        actions = list(_state.on_hurry)
+    for action in actions:
+        _act(action)
+
+
 def _act(action: Action) -> None:
     try:
         action()
@@ -159,6 +168,21 @@ def on_retire(action: Action) -> Iterator[None]:
     finally:
         with _lock:
             _state.on_retire.remove(action)
+
+
+@contextmanager
+def on_hurry(action: Action) -> Iterator[None]:
+    """Have `action` called in this block, in any thread, when the process ends without a drain.
+
+    It has a fraction of a second.
+    """
+    with _lock:
+        _state.on_hurry.append(action)
+    try:
+        yield
+    finally:
+        with _lock:
+            _state.on_hurry.remove(action)
 
 
 @contextmanager

@@ -65,6 +65,10 @@ CONNECTION_GRACE = 0.5  # seconds that Hypercorn has to close connections once a
 # Seconds after the deadline of a drain
 CLEANUP_GRACE = 0.6  # until which the application may close its resources
 PROCESS_GRACE = 0.75  # when the process ends itself
+LAST_LINES = 0.1  # seconds to name what is unfinished, before the process ends by force
+GIVE_BACK = 0.5  # the same, when it was told to end, and may give back what it has claimed
+
+TOLD = "it was told to end at once."
 
 
 class ServerError(RuntimeError):
@@ -260,7 +264,7 @@ class Stop:
         self.failure = reason
         self.set()
 
-    def hurry(self, cause: str = "it was told to end at once.") -> None:
+    def hurry(self, cause: str = TOLD) -> None:
         """Ask to end at once, without a drain."""
         self.set()
         self._hurry.put(cause)
@@ -307,15 +311,18 @@ class Stop:
         limit = self.drain_timeout + PROCESS_GRACE
         self._requests.get()
         try:
-            causes.put(self._hurry.get(timeout=limit))
+            cause = self._hurry.get(timeout=limit)
         except Empty:
-            causes.put(f"it did not stop within {limit:g} s.")
-        reporter.join(0.1)
+            cause = f"it did not stop within {limit:g} s."
+        causes.put(cause)
+        reporter.join(GIVE_BACK if cause == TOLD else LAST_LINES)
         os._exit(self.exit_code)
 
     def _report_end(self, causes: SimpleQueue[str]) -> None:
         cause = causes.get()
         self.report()
+        if cause == TOLD:  # else a task may be to blame, which is to be counted as interrupted
+            health.hurry()
         logger.error("Process %d is ended by force: %s", os.getpid(), cause)
 
     def report(self) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import httpx
@@ -19,7 +20,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from hypercorn.config import Sockets
 
-from asyncviews import server
+from asyncviews import health, server
 from asyncviews.management.commands.runserver import RequestLogger
 from asyncviews.protocols import Config
 from asyncviews.server import AccessLogger, Application, Receive, Scope, Send, ServerError, Stop
@@ -376,6 +377,21 @@ async def test_a_stop_is_seen_whenever_it_comes() -> None:
     await asyncio.wait_for(waiting, 1)
     thread.join()
     late.set()
+
+
+@pytest.mark.parametrize(
+    ("cause", "given_back"), [(server.TOLD, ["given back"]), ("its event loop has been held.", [])]
+)
+def test_who_is_told_to_end_gives_back_and_who_is_forced_does_not(
+    cause: str, given_back: list[str], unfinished: list[str]
+) -> None:
+    """What holds the event loop counts as interrupted, lest it holds the next one, too."""
+    done: list[str] = []
+    causes: SimpleQueue[str] = SimpleQueue()
+    causes.put(cause)
+    with health.on_hurry(lambda: done.append("given back")):
+        Stop(1)._report_end(causes)
+    assert (done, unfinished) == (given_back, ["logged"])
 
 
 def test_a_stop_after_the_loop_has_ended_is_harmless() -> None:

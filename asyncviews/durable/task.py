@@ -118,8 +118,10 @@ class DurableTask(EnqueuedTask):
 
     def log_abandoned(self) -> None:
         logger.warning(
-            "Background task %s is left to the next process: this one is shutting down.",
+            "Background task %s is left to the next process, in %g s at the latest: this one is "
+            "shutting down.",
             self.full_text(),
+            self._worker.options.lease,
         )
 
     def on_end(self) -> None:

@@ -43,6 +43,9 @@ RETRY_INTERVAL = 1.0
 CLOSE_TIMEOUT = 5.0
 """Seconds that the database has, at the end, to take what is still to be written."""
 
+GIVE_BACK_TIMEOUT = 0.4
+"""Seconds that it has when the process is told to end at once."""
+
 _workers: dict[str, DurableWorker] = {}
 
 
@@ -123,9 +126,16 @@ class DurableWorker:
     def close(self) -> None:
         """Write what is to be written, give back what has not ended, and leave."""
         _workers.pop(self.alias, None)
+        self._close(CLOSE_TIMEOUT + RETRY_INTERVAL)
+
+    def give_back(self) -> None:
+        """Do the same for a process that ends at once, and so what still runs in it."""
+        self._close(GIVE_BACK_TIMEOUT)
+
+    def _close(self, timeout: float) -> None:
         self._claiming, self._closing = False, True
         self.wake()
-        self._thread.join(CLOSE_TIMEOUT + RETRY_INTERVAL)
+        self._thread.join(timeout)
 
     # What its tasks call
 

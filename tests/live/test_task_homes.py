@@ -154,6 +154,20 @@ def test_durable_a_killed_process_loses_nothing(durable):
 
 
 @pytest.mark.once_in_ci
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("durable", ["sqlite"], indirect=True)
+def test_durable_a_second_signal_gives_back_what_runs(durable, workers, tmp_path):
+    server = durable.serve("--workers", workers)
+    server.get("/enqueue/", count=COUNT)
+    durable.wait_for_lines(20, server)
+    server.send(signal.SIGTERM)
+    assert server.stop(signal.SIGINT)[0] == 1
+    with closing(sqlite3.connect(tmp_path / "tasks.sqlite3")) as database:
+        rows = database.execute("SELECT status FROM asyncviews_durable_storedtask").fetchall()
+    assert {status for (status,) in rows} == {"READY", "SUCCESSFUL"}
+
+
+@pytest.mark.once_in_ci
 def test_durable_the_other_worker_takes_over_what_a_killed_one_held(durable):
     server = durable.serve("--workers", "2")
     server.get("/enqueue/", count=COUNT)

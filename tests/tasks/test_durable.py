@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.db import OperationalError, connections, transaction
 from django.utils import timezone
 
+from asyncviews import health
 from asyncviews.asgi import StartupFailed, lifespan
 from asyncviews.background import runner
 from asyncviews.durable import store, task, worker
@@ -346,6 +347,20 @@ async def test_at_the_end_what_runs_is_given_back_and_named(database, settings, 
         for result in results:
             assert (await finished(result)).status == TaskResultStatus.SUCCESSFUL
     assert sorted(cooking.trail) == [0, 0, 1, 2]
+
+
+async def test_a_process_that_ends_at_once_gives_back_what_it_runs(database):
+    """And it is not counted as interrupted."""
+    results = [await cooking.hold.aenqueue(number) for number in range(2)]
+    async with lifespan(run_stored_tasks=True):
+        await until(lambda: len(cooking.trail) == 2)
+        began = time.monotonic()
+        await asyncio.to_thread(health.hurry)
+        assert time.monotonic() - began < worker.GIVE_BACK_TIMEOUT
+        rows = [await row(result) for result in results]
+        cooking.gate.set()
+    assert {(stored.status, stored.interruptions) for stored in rows} == {(Status.READY, 0)}
+    assert await Worker.objects.using(store.database()).acount() == 0
 
 
 async def test_during_the_drain_nothing_new_is_claimed(database, caplog):
