@@ -77,22 +77,20 @@ def _may_be_given_more(route: Route, view_class: type[AsyncView]) -> bool:
         return True
     function: Any = route.callback
     while inner := getattr(function, "__wrapped__", None):
-        if not _is_defined_in(function, "django"):
+        if not _is_defined_in(function, "django", "asyncviews"):
             return True
         function = inner
+    ways = (view_class.as_view, view_class.setup, view_class.dispatch, view_class.handle)
     return not (
         _is_defined_in(function, "django")
-        and _is_defined_in(view_class.as_view, "django")
-        and _is_defined_in(view_class.setup, "asyncviews")
-        and _is_defined_in(view_class.dispatch, "asyncviews")
-        and _is_defined_in(view_class.handle, "asyncviews")
+        and all(_is_defined_in(way, "asyncviews") for way in ways)
     )
 
 
-def _is_defined_in(function: Any, package: str) -> bool:
+def _is_defined_in(function: Any, *packages: str) -> bool:
     """Whether a function's own code is in a package; `functools.wraps` does not change that."""
     namespace = getattr(function, "__globals__", {})
-    return bool(namespace.get("__name__", "").partition(".")[0] == package)
+    return namespace.get("__name__", "").partition(".")[0] in packages
 
 
 def _missing(route: Route, view_class: type[AsyncView]) -> Iterator[CheckMessage]:

@@ -224,7 +224,7 @@ def test_a_section_that_is_unknown_is_an_error():
     [
         ("views", {"ROOT_URLCONF": "nowhere"}, "No module named 'nowhere'"),
         ("resources", {"ASYNCVIEWS": {"RESOURCES": ["nowhere.a"]}}, "No module named 'nowhere'"),
-        ("background", {"ASYNCVIEWS": {"NO": 1}}, "Known keys"),
+        ("background", {"ASYNCVIEWS": {"NO": 1}}, "unknown key"),
     ],
 )
 def test_what_cannot_be_listed_is_an_error(settings, section, change, message):
