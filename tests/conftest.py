@@ -36,6 +36,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def default_database(django_db_setup: None) -> None:
+    """Make the test database before tests add others: Django would make test databases of those,
+    too, and the name of theirs that of the default one, which then is a file."""
+
+
 @pytest.fixture
 async def app_lifespan() -> AsyncIterator[None]:
     """A lifespan around the test: resources open, background tasks on the test's event loop."""
