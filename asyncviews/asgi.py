@@ -20,7 +20,7 @@ import django
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from asyncviews import health, origin, telemetry
+from asyncviews import health, origin
 from asyncviews.background import runner
 from asyncviews.checks_settings import require_usable
 from asyncviews.conf import get_settings
@@ -149,8 +149,6 @@ def _observed(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """Observe this process, as far as the settings say so."""
     with ExitStack() as stack:
         stack.enter_context(watched(loop))
-        if get_settings().telemetry:
-            telemetry.require()
         if get_settings().metrics:
             from asyncviews.metrics import sampled
 

@@ -59,9 +59,7 @@ for check in (
 ):
     register(check, TAG)
 if getattr(settings, "TASKS", None):
-    with suppress(
-        ImproperlyConfigured
-    ):  # Django 5.2 without django-tasks, which check_tasks() says
+    with suppress(ImproperlyConfigured):  # no django-tasks, as check_tasks() says
         from asyncviews.tasks.compat import check_tasks as djangos_check_of_tasks
 
         internals.unregister_check(djangos_check_of_tasks)

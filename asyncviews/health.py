@@ -158,16 +158,10 @@ def on_retire(action: Action) -> Iterator[None]:
 
     `action` is called once, in any thread, and must not block.
     """
-    with _lock:
-        _state.on_retire.append(action)
-        late = _state.retiring
-    if late:
-        _act(action)
-    try:
+    with _listed(action, _state.on_retire) as late:
+        if late:
+            _act(action)
         yield
-    finally:
-        with _lock:
-            _state.on_retire.remove(action)
 
 
 @contextmanager
@@ -176,13 +170,21 @@ def on_hurry(action: Action) -> Iterator[None]:
 
     It has a fraction of a second.
     """
-    with _lock:
-        _state.on_hurry.append(action)
-    try:
+    with _listed(action, _state.on_hurry):
         yield
+
+
+@contextmanager
+def _listed(action: Action, actions: list[Action]) -> Iterator[bool]:
+    """Have an action in a list for a block, which is told whether the process retired before."""
+    with _lock:
+        actions.append(action)
+        retiring = _state.retiring
+    try:
+        yield retiring
     finally:
         with _lock:
-            _state.on_hurry.remove(action)
+            actions.remove(action)
 
 
 @contextmanager

@@ -307,7 +307,7 @@ def problem_of(exc: Exception, problems: Problems) -> Problem | None:
     """
     if isinstance(exc, Problem):
         return exc
-    make = _look_up(exc, {**projects_problems(), **problems})
+    make = _look_up(exc, {**_projects_problems(), **problems})
     if make is None:
         return None
     problem = make() if isinstance(make, type) else make(exc)
@@ -359,7 +359,7 @@ def _fault(make: Any) -> str | None:
 
 
 @cache
-def projects_problems() -> Problems:
+def _projects_problems() -> Problems:
     """Return the table of the setting ``PROBLEMS``.
 
     Raises:
@@ -380,7 +380,7 @@ def projects_problems() -> Problems:
 @receiver(setting_changed)
 def _forget(*, setting: str, **kwargs: Any) -> None:
     if setting == SETTING:
-        projects_problems.cache_clear()
+        _projects_problems.cache_clear()
 
 
 # Responses

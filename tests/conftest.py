@@ -5,8 +5,10 @@ import gc
 import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, NoReturn
+from unittest.mock import DEFAULT, Mock
 
 import psycopg
 import pytest
@@ -100,6 +102,11 @@ def http_scope(path: str, *, query: str = "", method: str = "GET") -> dict[str, 
         "client": ("127.0.0.1", 1),
         "server": ("testserver", 80),
     }
+
+
+def failing_once(function: Callable[..., Any], failure: Exception) -> Mock:
+    """Return a function that raises at its first call, and then does what `function` does."""
+    return Mock(wraps=function, side_effect=chain([failure], repeat(DEFAULT)))
 
 
 async def until(condition: Callable[[], object], *, seconds: float = 20) -> None:

@@ -19,7 +19,7 @@ from django.urls import path
 from asyncviews import AsyncView, BackgroundTaskMixin, diagnosis
 from asyncviews.asgi import lifespan
 from asyncviews.diagnosis import Line, Watchdog, blamed, what_runs
-from tests.conftest import until
+from tests.conftest import failing_once, until
 
 THRESHOLD = 0.1
 LONG = 0.4  # seconds, much longer than the threshold
@@ -289,15 +289,9 @@ async def test_its_own_failure_is_logged_and_does_not_end_it(watchdog, warnings,
 
 
 async def test_a_failing_sign_of_life_does_not_end_it(watchdog, warnings, monkeypatch):
-    read, failures = watchdog._meter.read, [ValueError("once")]
-
-    def failing():
-        if failures:
-            raise failures.pop()
-        return read()
-
-    monkeypatch.setattr(watchdog._meter, "read", failing)
-    await until(lambda: not failures)
+    read = failing_once(watchdog._meter.read, ValueError("once"))
+    monkeypatch.setattr(watchdog._meter, "read", read)
+    await until(lambda: read.called)
     alive = watchdog._alive
     await until(lambda: watchdog._alive is not alive)
 

@@ -523,46 +523,54 @@ class HalfRead:
             await self.go_on.acquire()
         await sync_to_async(iterator.close)()
 
-    def response(self):
-        return StreamingHttpResponse(self.chunks())
+    async def begin(self) -> None:
+        """Send the first chunk."""
+        stream.response = lambda: StreamingHttpResponse(self.chunks())
+        self.client = Client("/stream/")
+        await until(lambda: len(self.client.sent) == 2)
+
+    def finish(self) -> None:
+        """Have it go on to its end."""
+        for _ in range(3):
+            self.go_on.release()
+
+    async def sent(self, postgres: Postgres) -> list[bytes]:
+        """Return all three chunks, once nothing is open any more."""
+        await self.client.task
+        chunks = self.client.body.split()
+        assert len(chunks) == 3
+        await until(lambda: postgres.sessions() == 0)
+        return chunks
 
 
-async def test_half_read_queries_are_finished_on_their_thread(postgres):
+@pytest.fixture
+def half_read(postgres) -> HalfRead:
+    postgres.set(CONN_MAX_AGE=0)
+    return HalfRead()
+
+
+@override_settings(ASYNCVIEWS={"REQUEST_THREADS": 1})
+async def test_half_read_queries_are_finished_on_their_thread(postgres, half_read):
     """`aiterator()` between two chunks: its cursor is on a connection that others use meanwhile."""
-    postgres.set(CONN_MAX_AGE=0)
-    half_read = HalfRead()
-    stream.response = half_read.response
-    with override_settings(ASYNCVIEWS={"REQUEST_THREADS": 1}):
-        streaming = Client("/stream/")
-        await until(lambda: len(streaming.sent) == 2)
-        for _ in range(3):
-            assert (await get("/queries/")).status == 200
-        for _ in range(3):
-            half_read.go_on.release()
-        await streaming.task
-    assert len(streaming.body.split()) == 3
-    assert len(set(streaming.body.split())) == 1
-    await until(lambda: postgres.sessions() == 0)
+    await half_read.begin()
+    for _ in range(3):
+        assert (await get("/queries/")).status == 200
+    half_read.finish()
+    assert len(set(await half_read.sent(postgres))) == 1
 
 
-async def test_a_half_read_query_that_came_first_on_its_thread_stays_there(postgres):
+@override_settings(ASYNCVIEWS={"REQUEST_THREADS": 2})
+async def test_a_half_read_query_that_came_first_on_its_thread_stays_there(postgres, half_read):
     """The cursor was asked for before the connection was made."""
-    postgres.set(CONN_MAX_AGE=0)
-    half_read = HalfRead()
-    stream.response = half_read.response
-    with override_settings(ASYNCVIEWS={"REQUEST_THREADS": 2}):
-        streaming = Client("/stream/")
-        await until(lambda: len(streaming.sent) == 2)
-        others = [Client("/blocks/") for _ in range(2)]
-        await until(lambda: len(blocked.threads) == 2)
-        for _ in range(3):
-            half_read.go_on.release()
-        # The other thread is free first, and not the one to go on with.
-        for name in sorted(blocked.threads, key=lambda name: name in half_read.threads):
-            blocked.threads[name].set()
-            await asyncio.sleep(0.1)
-        for client in (streaming, *others):
-            await client.task
-    assert len(streaming.body.split()) == 3
+    await half_read.begin()
+    others = [Client("/blocks/") for _ in range(2)]
+    await until(lambda: len(blocked.threads) == 2)
+    half_read.finish()
+    # The other thread is free first, and not the one to go on with.
+    for name in sorted(blocked.threads, key=lambda name: name in half_read.threads):
+        blocked.threads[name].set()
+        await asyncio.sleep(0.1)
+    for client in others:
+        await client.task
+    await half_read.sent(postgres)
     assert len(half_read.threads) == 1
-    await until(lambda: postgres.sessions() == 0)

@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from asyncviews import AsyncView, add_background_task, metrics
 from asyncviews.asgi import ASGIHandler, StartupFailed, get_asgi_application, lifespan
 from asyncviews.metrics import MeteredHandler, Metrics
-from tests.conftest import http_scope, until
+from tests.conftest import failing_once, http_scope, until
 from tests.test_docs import DOCS
 
 entered, leave = asyncio.Event(), asyncio.Event()
@@ -171,17 +171,11 @@ async def test_the_lag_of_the_event_loop_is_measured(monkeypatch, counted):
 
 async def test_a_failure_does_not_end_the_sampling(monkeypatch, counted, caplog):
     monkeypatch.setattr(metrics, "SAMPLE_INTERVAL", 0.001)
-    stats, failures = metrics.runner.stats, [OSError("once")]
-
-    def failing():
-        if failures:
-            raise failures.pop()
-        return stats()
-
-    monkeypatch.setattr(metrics.runner, "stats", failing)
+    stats = failing_once(metrics.runner.stats, OSError("once"))
+    monkeypatch.setattr(metrics.runner, "stats", stats)
     counted("event_loop_lag_seconds_count")
     async with lifespan():
-        await until(lambda: not failures)
+        await until(lambda: stats.called)
         await until(lambda: counted("event_loop_lag_seconds_count"))
     assert [r.getMessage() for r in caplog.records] == [
         "The sampling of metrics failed, and goes on."

@@ -15,6 +15,7 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from asyncviews import in_transaction
 from tests.conftest import until
+from tests.site_database import added
 
 
 def store(*names: str, fail: bool = False) -> list[str]:
@@ -88,16 +89,10 @@ async def test_a_coroutine_function_is_refused():
 @pytest.fixture
 def other(tmp_path, django_db_blocker) -> Iterator[str]:
     """The alias of a second database, which has a table of meats."""
-    alias = "other"
-    options = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "other.sqlite3")}
-    connections.settings[alias] = connections.settings["default"] | options
-    with django_db_blocker.unblock():
+    with django_db_blocker.unblock(), added(tmp_path) as alias:
         with connections[alias].cursor() as cursor:
             cursor.execute("CREATE TABLE meats (name text)")
         yield alias
-        connections[alias].close()
-    del connections[alias]
-    del connections.settings[alias]
 
 
 def store_meat(alias: str, name: str, *, fail: bool = False) -> list[str]:
