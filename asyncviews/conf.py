@@ -29,14 +29,16 @@ class Settings(BaseModel):
     subclass of `Problem`, or of a function that makes one of the exception."""
 
     request_threads: int = Field(default=16, ge=1)
-    """Threads, and so database connections per alias, that the sync code of requests shares. With
-    `background_threads` and four workers that stays below PostgreSQL's 100 connections."""
+    """How many threads work at once for the sync code of requests, and so how many database connections
+    per alias they share. With `background_threads` and four workers that stays below PostgreSQL's 100
+    connections."""
 
     request_threads_queue: int = Field(default=1000, ge=0)
-    """How many requests wait for a thread before more of them are answered with 503."""
+    """How many requests wait to have one work for them before more are answered with 503, and how many
+    more threads may wait behind synchronous middleware."""
 
     request_threads_timeout: float = Field(default=30.0, gt=0)
-    """Seconds that a request waits for a thread before it is answered with 503."""
+    """Seconds that a request waits for that before it is answered with 503."""
 
     max_running: int = Field(default=100, ge=1)
     """How many background tasks run at once in this process."""

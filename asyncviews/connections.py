@@ -1,41 +1,99 @@
-"""Database connections of a thread that serves many requests or tasks, one after the other."""
+"""Database connections of threads that serve many requests or tasks, one after the other."""
 
 from __future__ import annotations
 
 import logging
+import re
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from weakref import WeakSet, ref
 
 from django.db import close_old_connections, connections, reset_queries
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.functional import cached_property
+
+from asyncviews.internals import CONNECTION_STATE, move_connection_here
+from asyncviews.threads import NOTHING_OPEN, Resources, State
 
 logger = logging.getLogger("asyncviews.threads")
 
-_CURSORS = "_asyncviews_cursors"
+_WATCH = "_asyncviews_watch"
+
+_SETS_UP = re.compile(
+    r"\s*(?:(?:set|reset|use|pragma|listen|declare|prepare)\s"
+    r"|alter\s+session\s|create\s+(?:\w+\s+)?temp)",
+    re.IGNORECASE,
+)
+_CALLS_THAT_SET_UP = ("set_config(", "advisory_lock(", "get_lock(")
 
 
-def tidy_connections(shared: bool) -> None:
-    """Do for a thread what Django does at the beginning and at the end of a request.
+class Connections(Resources):
+    """All database connections of a thread."""
 
-    While the thread is `shared`, connections outlive their ``CONN_MAX_AGE``, whoever asks for them
-    to be closed: another lease may be between two calls. Broken ones are closed in any case, and so
-    are those in a transaction, which nobody is left to end.
-    """
-    reset_queries()
-    for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block:
-            _roll_back(connection)
-            continue
-        max_age = connection.settings_dict["CONN_MAX_AGE"]
-        if shared:
-            connection.close_at = None
-        elif connection.close_at is None and max_age is not None:
-            connection.close_at = time.monotonic() + max_age
-    close_old_connections()
-    for connection in connections.all():
-        _remember_cursors(connection)
+    def tidy(self, *, shared: bool) -> None:
+        """Do for a thread what Django does at the beginning and at the end of a request.
+
+        While they are `shared`, connections outlive their ``CONN_MAX_AGE``, whoever asks for them to
+        be closed: another lease may be between two calls. Broken ones are closed in any case, and so
+        are those in a transaction, which nobody is left to end.
+        """
+        reset_queries()
+        for connection in connections.all(initialized_only=True):
+            if connection.in_atomic_block:
+                _roll_back(connection)
+                continue
+            max_age = connection.settings_dict["CONN_MAX_AGE"]
+            if shared:
+                connection.close_at = None
+            elif connection.close_at is None and max_age is not None:
+                connection.close_at = time.monotonic() + max_age
+        close_old_connections()
+        for connection in connections.all():
+            _watch(connection)
+
+    def state(self) -> State:
+        held = set_up = half_read = closing = False
+        for connection in connections.all(initialized_only=True):
+            watch = vars(connection).get(_WATCH)
+            if watch is not None:
+                half_read = half_read or bool(watch.cursors)
+                set_up, watch.set_up = set_up or watch.set_up, False
+            if connection.in_atomic_block:
+                held = True
+            if connection.connection is not None:
+                at_end = connection.settings_dict["CONN_MAX_AGE"] == 0
+                closing = closing or at_end or connection.errors_occurred
+        if held or set_up or half_read or closing:
+            return State(held, set_up, half_read, closing)
+        return NOTHING_OPEN
+
+    def reconfigured(self) -> bool:
+        return any(
+            watch.made != _made(connection)
+            for connection in connections.all(initialized_only=True)
+            if (watch := vars(connection).get(_WATCH)) is not None
+        )
+
+    def take(self) -> dict[str, BaseDatabaseWrapper]:
+        taken = {c.alias: c for c in connections.all(initialized_only=True)}
+        for alias in taken:
+            del connections[alias]
+        return taken
+
+    def put(self, taken: dict[str, BaseDatabaseWrapper]) -> None:
+        for alias, connection in taken.items():
+            move_connection_here(connection)
+            connections[alias] = connection
+
+    def renew(self) -> None:
+        for connection in connections.all(initialized_only=True):
+            connection.close()
+            del connections[connection.alias]
+
+    def close(self) -> None:
+        connections.close_all()
 
 
 def _roll_back(connection: BaseDatabaseWrapper) -> None:
@@ -55,27 +113,35 @@ def _roll_back(connection: BaseDatabaseWrapper) -> None:
         del connections[connection.alias]
 
 
-def transaction_is_open() -> bool:
-    """Whether a connection of this thread is in an ``atomic`` block."""
-    return any(connection.in_atomic_block for connection in connections.all(initialized_only=True))
+class _Watch:
+    """What calls do with a connection that later ones, or those of others, would notice."""
+
+    __slots__ = ("cursors", "made", "set_up")
+
+    def __init__(self) -> None:
+        self.cursors: WeakSet[Any] = WeakSet()
+        """Those of queries with ``iterator()`` or ``aiterator()`` that are half read."""
+        self.set_up = False
+        """Whether the session was changed, as by ``SET ROLE``."""
+        self.made: dict[str, Any] = {}
+        """How the connection was configured when it was made."""
+
+    def execute(self, execute: Callable[..., Any], sql: Any, *args: Any) -> Any:
+        """See a query; to be among a connection's ``execute_wrappers``."""
+        text = sql if isinstance(sql, str) else str(sql)
+        if _SETS_UP.match(text) or any(call in text for call in _CALLS_THAT_SET_UP):
+            self.set_up = True
+        return execute(sql, *args)
 
 
-def query_is_open() -> bool:
-    """Whether a query of this thread, with ``iterator()`` or ``aiterator()``, is half read."""
-    return any(
-        vars(connection).get(_CURSORS) for connection in connections.all(initialized_only=True)
-    )
-
-
-def _remember_cursors(connection: BaseDatabaseWrapper) -> None:
-    """Have a connection remember the cursors of half-read queries, for as long as those live.
-
-    Before it connects: the query that connects it may be the one that is half read.
-    """
-    if _CURSORS not in vars(connection):
-        cursors: WeakSet[Any] = WeakSet()
-        setattr(connection, _CURSORS, cursors)
-        vars(connection)["chunked_cursor"] = partial(_remembered, ref(connection), cursors)
+def _watch(connection: BaseDatabaseWrapper) -> None:
+    """Watch a connection; before it connects: the query that connects it may be the half-read one."""
+    if _WATCH not in vars(connection):
+        watch = _Watch()
+        setattr(connection, _WATCH, watch)
+        vars(connection)["chunked_cursor"] = partial(_remembered, ref(connection), watch.cursors)
+        connection.execute_wrappers.append(watch.execute)
+        watch.made = _made(connection)
 
 
 def _remembered(owner: ref[BaseDatabaseWrapper], cursors: WeakSet[Any]) -> Any:
@@ -85,5 +151,14 @@ def _remembered(owner: ref[BaseDatabaseWrapper], cursors: WeakSet[Any]) -> Any:
     return cursor
 
 
-close_connections = connections.close_all
-"""End what a thread leaves behind."""
+def _made(connection: BaseDatabaseWrapper) -> dict[str, Any]:
+    """Return what is not as any connection has it, as it is now, to be compared by identity."""
+    cls = type(connection)
+    found = {
+        name: id(value)
+        for name, value in vars(connection).items()
+        if name not in CONNECTION_STATE
+        and not isinstance(getattr(cls, name, None), cached_property)
+    }
+    found["execute_wrappers"] = len(connection.execute_wrappers)
+    return found

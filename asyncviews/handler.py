@@ -11,13 +11,13 @@ import asyncio
 import weakref
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from contextvars import Context, ContextVar
-from functools import partial
+from functools import partial, wraps
 from io import BytesIO
 from typing import Any, ParamSpec, TypeVar, cast
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers import asgi
@@ -27,12 +27,7 @@ from django.urls import ResolverMatch, get_resolver, set_script_prefix
 
 from asyncviews import inline, internals
 from asyncviews.conf import get_settings
-from asyncviews.connections import (
-    close_connections,
-    query_is_open,
-    tidy_connections,
-    transaction_is_open,
-)
+from asyncviews.connections import Connections
 from asyncviews.resolving import resolve
 from asyncviews.streaming import stream_file
 from asyncviews.threads import Lease, NoThreadAvailable, ThreadPool
@@ -50,12 +45,12 @@ request_threads = ThreadPool(
     limit=lambda: get_settings().request_threads,
     max_waiting=lambda: get_settings().request_threads_queue,
     wait_timeout=lambda: get_settings().request_threads_timeout,
-    tidy=tidy_connections,
-    leave=close_connections,
-    holds=transaction_is_open,
-    pins=query_is_open,
+    resources=Connections(),
 )
 """The threads of this process on which the sync code of requests runs."""
+
+LISTEN_AFTER = 0.005
+"""Seconds after which a request that is not answered yet is one whose client may leave meanwhile."""
 
 _lease: ContextVar[Lease | None] = ContextVar("asyncviews_lease", default=None)
 _answering: ContextVar[_Answering | None] = ContextVar("asyncviews_answering", default=None)
@@ -65,7 +60,10 @@ class _RequestThread(Executor):
     """Runs the thread-sensitive calls of each request on the request's own lease."""
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        return cast("Lease", _lease.get()).submit(fn, *args, **kwargs)
+        call = partial(fn, *args, **kwargs)
+        # ``loop.run_in_executor()``, where this is called, passes a future of the loop on as it is.
+        future = cast("Lease", _lease.get()).call(call, asyncio.get_running_loop())
+        return cast("Future[R]", future)
 
 
 _thread_sensitive = internals.ThreadSensitive(_RequestThread())
@@ -74,7 +72,7 @@ _thread_sensitive = internals.ThreadSensitive(_RequestThread())
 @contextmanager
 def leased_thread() -> Iterator[None]:
     """Run the thread-sensitive code of a block on one of the `request_threads`."""
-    lease = request_threads.lease(exclusive=True)
+    lease = request_threads.lease(keeps_thread=True)
     leased, entered = _lease.set(lease), _thread_sensitive.enter()
     try:
         yield
@@ -82,6 +80,30 @@ def leased_thread() -> Iterator[None]:
         lease.release()
         _thread_sensitive.leave(entered)
         _lease.reset(leased)
+
+
+def _beside(get_response: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+    """Return what synchronous middleware calls: its thread, which waits, works for the request only.
+
+    Others have its place meanwhile.
+    """
+
+    async def behind(request: HttpRequest) -> Any:
+        lease = _lease.get()
+        if lease is None:
+            return await get_response(request)
+        with lease.behind(internals.take_waiting_thread()):
+            return await get_response(request)
+
+    wait_for = async_to_sync(behind)
+
+    @wraps(get_response)
+    def get_response_aside(request: HttpRequest) -> Any:
+        lease = _lease.get()
+        with lease.aside() if lease else nullcontext():
+            return wait_for(request)
+
+    return get_response_aside
 
 
 class _Answering:
@@ -119,8 +141,16 @@ class HTTPHandler(asgi.ASGIHandler):
     def adapt_method_mode(
         self, is_async: bool, method: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Callable[..., Any]:
-        """Leave middleware that only computes on the event loop."""
-        return super().adapt_method_mode(is_async, inline.adapt(method), *args, **kwargs)
+        """Leave middleware that only computes on the event loop, and no thread that waits with a place."""
+        adapted = inline.adapt(method)
+        if not is_async and iscoroutinefunction(adapted):
+            return _beside(adapted)
+        return super().adapt_method_mode(is_async, adapted, *args, **kwargs)
+
+    def make_view_atomic(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        if lease := _lease.get():
+            lease.reach_view()
+        return cast("Callable[..., Any]", super().make_view_atomic(view))
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -238,7 +268,7 @@ def _again(message: Message, receive: Receive) -> Receive:
 class _Disconnect:
     """Ends a block with `RequestAborted` when the client leaves, if the view's policy is to end.
 
-    Listening starts when the event loop first gets control: most responses are there before.
+    Listening starts after a few milliseconds: most responses are there before.
     """
 
     def __init__(
@@ -256,7 +286,7 @@ class _Disconnect:
     async def __aenter__(self) -> _Disconnect:
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._cancelling = self._task.cancelling()
-        self._start = asyncio.get_running_loop().call_soon(self._listen)
+        self._start = asyncio.get_running_loop().call_later(LISTEN_AFTER, self._listen)
         self._answering = _Answering(self)
         self._token = _answering.set(self._answering)
         return self

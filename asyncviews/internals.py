@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, Token
 from functools import cache, partial
 from io import SEEK_END, BytesIO
+from threading import get_ident
 from types import FrameType
 from typing import Any, cast
 
@@ -389,6 +390,33 @@ def recorded_refusals(record: Callable[[], object]) -> Iterator[None]:
             delattr(connection, name)
             if own is not None:
                 setattr(connection, name, own)
+
+
+CONNECTION_STATE = frozenset({
+    "alias", "atomic_blocks", "autocommit", "client", "close_at", "closed_in_transaction",
+    "commit_on_exit", "connection", "creation", "data_types", "errors_occurred",
+    "execute_wrappers", "features", "health_check_done", "health_check_enabled", "in_atomic_block",
+    "introspection", "isolation_level", "needs_rollback", "ops", "queries_log", "rollback_exc",
+    "run_commit_hooks_on_set_autocommit_on", "run_on_commit", "savepoint_ids", "savepoint_state",
+    "validation", "_named_cursor_idx", "_thread_ident", "_thread_sharing_count",
+    "_thread_sharing_lock",
+})  # fmt: skip
+"""The attributes of a database connection that Django sets as it is used."""
+
+
+def move_connection_here(connection: Any) -> None:
+    """Have a database connection, which no other thread uses any more, belong to this one."""
+    connection._thread_ident = get_ident()
+
+
+def take_waiting_thread() -> Executor:
+    """Return what runs code on the thread that waits, in `async_to_sync()`, for this asyncio task.
+
+    The task's own thread-sensitive code runs where its `ThreadSensitive` says from now on.
+    """
+    executor = AsyncToSync.executors.current
+    AsyncToSync.executors.current = None
+    return cast("Executor", executor)
 
 
 _CURSORS = ("cursor", "chunked_cursor")

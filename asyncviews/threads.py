@@ -1,10 +1,14 @@
 """Bounded pools of threads that outlive those who use them.
 
-A `Lease` is an executor whose calls run on a thread of a pool, in order. An exclusive lease has its
-thread to itself until it is shared or released. A shared one gives the thread to others between two
-calls and prefers the same thread for the next; it keeps it during a database transaction, and comes
-back to it while a query is half read. Afterwards the thread, with its database connections, is there
-for the next lease.
+A `Lease` is an executor whose calls run in order on threads of a pool. To run, a call needs a thread
+and a *place*: the right to work, and the database connections that go with it. There are few places;
+threads that only wait have none. Between two calls a lease keeps neither, unless something is open:
+in a transaction it keeps both, and while a query is half read it comes back to the same place. A
+request's lease, too, keeps its thread from its first call before the view to the response: middleware
+may have left something in thread-locals.
+
+A place stays with the thread that used it last. Only where a thread is kept without working do the
+connections move to another.
 """
 
 from __future__ import annotations
@@ -14,14 +18,14 @@ import itertools
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from enum import Enum
 from functools import partial
 from math import inf
 from queue import Empty, SimpleQueue
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,53 +41,181 @@ class NoThreadAvailable(BaseException):
     """
 
 
+class State(NamedTuple):
+    """What a call has left open on its thread."""
+
+    held: bool = False
+    """Nothing else may run with these connections before the lease's next call."""
+    set_up: bool = False
+    """The same, until the lease is shared: what comes next relies on what was set there."""
+    half_read: bool = False
+    """The next call must find the same connections."""
+    closing: bool = False
+    """Something is to be closed when nobody expects to find it open any more."""
+
+
+NOTHING_OPEN = State()
+
+
+class Resources:
+    """What a place has besides the right to work. Its methods are called on the place's thread."""
+
+    def tidy(self, *, shared: bool) -> None:
+        """Prepare for a new lease, or clean up after the last one.
+
+        `shared` tells whether other leases expect to find open what they have opened.
+        """
+
+    def state(self) -> State:
+        """Tell what the call that has just ended has left open."""
+        return NOTHING_OPEN
+
+    def reconfigured(self) -> bool:
+        """Whether connections are set up otherwise than they were made."""
+        return False
+
+    def take(self) -> Any:
+        """Take everything off this thread, and return it; that is never None."""
+        return ()
+
+    def put(self, taken: Any) -> None:
+        """Have on this thread what `take()` has returned on another."""
+
+    def renew(self) -> None:
+        """Close everything, and begin as if it had just been made."""
+
+    def close(self) -> None:
+        """Close everything."""
+
+
 class _Call:
-    """A function to run and the future that gets its result."""
+    """A function to run, and the future that gets its result.
 
-    __slots__ = ("function", "future", "lease")
+    With a loop that is a future of the loop's own, which is told what has become of the call by one
+    wake-up, and has no lock for threads that might wait.
+    """
 
-    def __init__(self, lease: Lease, function: Callable[[], Any]) -> None:
+    __slots__ = ("_error", "_function", "_loop", "_result", "future", "lease")
+
+    def __init__(
+        self,
+        lease: Lease,
+        function: Callable[[], Any],
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         self.lease = lease
-        self.function = function
-        self.future: Future[Any] = Future()
+        self._function = function
+        self._loop = loop
+        self.future: Any = loop.create_future() if loop else Future()
+        self._result: Any = None
+        self._error: BaseException | None = None
+
+    def deliver(self, thread: _Thread, executor: Executor | None) -> None:
+        if executor is not None:
+            executor.submit(thread.work, self)
+        else:
+            thread.inbox.put(self)
 
     def run(self) -> None:
-        if not self.future.set_running_or_notify_cancel():
-            self.lease.call_ended()
+        if self._loop is None:
+            if not self.future.set_running_or_notify_cancel():
+                return
+        elif self.future.cancelled():
             return
         try:
-            result = self.function()
+            self._result = self._function()
         except BaseException as exc:  # noqa: BLE001 - it belongs to who waits for the result
-            self.lease.call_ended()
-            self.future.set_exception(exc)
+            self._error = exc
+            del self  # which leads to the error, whose traceback has this frame
+
+    def tell(self) -> None:
+        """Tell the result to who waits for it, and keep nothing of it."""
+        result, error, self._result, self._error = self._result, self._error, None, None
+        if self._loop is None:
+            _settle(self.future, result, error)
         else:
-            self.lease.call_ended()
-            self.future.set_result(result)
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(_settle, self.future, result, error)
 
     def fail(self, error: NoThreadAvailable) -> None:
-        self.lease.call_ended()
-        if self.future.set_running_or_notify_cancel():
-            self.future.set_exception(error)
+        self._error = error
+        self.tell()
+
+
+def _settle(future: Any, result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if isinstance(error, StopIteration):  # which no future takes
+        stopped, error = error, RuntimeError("The function raised StopIteration.")
+        error.__cause__ = stopped
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+class _Resume:
+    """A thread that has waited goes on with the call that it was in."""
+
+    def __init__(self) -> None:
+        self._go = threading.Lock()
+        self._go.acquire()
+
+    def deliver(self, thread: _Thread, executor: Executor | None) -> None:
+        self._go.release()
+
+    def wait(self) -> None:
+        self._go.acquire()
+
+
+class _Frame:
+    """A call that waits in the middle, for what may need its thread meanwhile."""
+
+    def __init__(self) -> None:
+        self.executor: Executor | None = None
+        """Runs calls on the waiting thread, while it can."""
 
 
 class _Signal(Enum):
-    """What a thread gets from a lease instead of a call."""
+    """What a thread gets instead of a call."""
 
-    PAUSE = "other leases may use the thread until the next call"
-    REST = "the lease keeps nothing on the thread any more, though calls may follow"
-    END = "the lease is over"
+    CLEAN = "the last lease of the place is over, and something is to be closed"
+    PART = "somebody waits for the place on another thread"
+    END = "end"
+
+
+class Place:
+    """The right to work, and what goes with it."""
+
+    __slots__ = ("closing", "free", "leases", "pinned", "returning", "spoiled", "taken", "thread")
+
+    def __init__(self) -> None:
+        self.thread: _Thread | None = None
+        """The one that has its connections, or gets them next."""
+        self.taken: Any = ()
+        """They, while no thread has them."""
+        self.free = True
+        self.leases: set[Lease] = set()
+        """Those that expect to find open what they have opened."""
+        self.pinned = 0
+        """How many of them must come back to it."""
+        self.returning: deque[Lease] = deque()
+        """Those of them that wait for it."""
+        self.closing = False
+        self.spoiled = False
+        """Whether a request that was cut short has left its connections in who knows what state."""
+
+    def suits(self, lease: Lease) -> bool:
+        """Whether a lease can have it at once, on the thread that it keeps."""
+        return lease.thread is None or self.thread is None or self.thread is lease.thread
 
 
 class ThreadPool:
-    """At most `limit()` threads, started when needed, ended after `idle_timeout` idle seconds.
+    """Threads of which at most `limit()` work; started when needed, ended after `idle_timeout` seconds.
 
-    When all are in use, `max_waiting()` leases wait in order, each for `wait_timeout()` seconds at
-    most. Threads are daemons: one that hangs does not keep the process from ending.
-
-    These functions, which look after the database connections of a thread, run on it: `tidy` before
-    the first call of a lease and after the last one, told whether other leases expect to find their
-    connections open; `holds` tells whether the thread may serve nothing else before the lease's next
-    call, `pins` whether that call must come to this thread; `leave` runs when the thread ends.
+    When all places are in use, `max_waiting()` leases wait in order, each for `wait_timeout()` seconds
+    at most. As many threads more than places may be kept by leases. Threads are daemons: one that
+    hangs does not keep the process from ending.
     """
 
     def __init__(  # noqa: PLR0913 - by keyword
@@ -91,45 +223,41 @@ class ThreadPool:
         name: str,
         *,
         limit: Callable[[], int],
-        tidy: Callable[[bool], None],
-        leave: Callable[[], None],
-        holds: Callable[[], bool] = lambda: False,
-        pins: Callable[[], bool] = lambda: False,
+        resources: Resources,
         max_waiting: Callable[[], float] = lambda: inf,
         wait_timeout: Callable[[], float] = lambda: inf,
         idle_timeout: float = 60.0,
     ) -> None:
         self.name = name
         self.limit = limit
-        self.tidy = tidy
-        self.leave = leave
-        self.holds = holds
-        self.pins = pins
+        self.resources = resources
         self.max_waiting = max_waiting
         self.wait_timeout = wait_timeout
         self.idle_timeout = idle_timeout
         self.lock = threading.Lock()
         self.waiting = 0
-        """How many leases wait for a thread."""
+        """How many leases wait for a place."""
+        self.busy = 0
+        """How many places are in use."""
+        self.reconfigured = False
+        """Whether middleware was seen to set up connections for its request."""
         self._threads: set[_Thread] = set()
         self._idle: list[_Thread] = []  # the one that was used last at the end
+        self._places: set[Place] = set()
+        self._loose: list[Place] = []  # free, and no thread has their connections
         self._waiting: deque[Lease] = deque()
+        self._waiting_on_threads: deque[Lease] = deque()
         self._numbers = itertools.count(1)
         self._tickets = itertools.count()
 
-    def lease(self, *, exclusive: bool) -> Lease:
+    def lease(self, *, keeps_thread: bool = False) -> Lease:
         """Return an executor that takes a thread at its first call."""
-        return Lease(self, exclusive=exclusive)
+        return Lease(self, keeps_thread=keeps_thread)
 
     @property
     def size(self) -> int:
         """How many threads there are."""
         return len(self._threads)
-
-    @property
-    def busy(self) -> int:
-        """How many threads serve a lease."""
-        return len(self._threads) - len(self._idle)
 
     def retire(self, *, timeout: float) -> None:
         """End every thread as its leases end, and wait up to `timeout` seconds for each.
@@ -146,94 +274,192 @@ class ThreadPool:
 
     # The caller of these holds the lock.
 
-    def schedule(self, lease: Lease) -> None:
-        """Have a thread serve a lease, now or when one is free.
-
-        Raises:
-            NoThreadAvailable: too many leases wait already.
-        """
-        lease.ticket = next(self._tickets)
-        thread = self._thread_for(lease)
+    def start(self, lease: Lease) -> bool:
+        """Have the first call of a lease run, if there are a place and a thread for it."""
+        place = lease.place or self._free_place(lease)
+        if place is None:
+            return False
+        thread = lease.thread or place.thread or self._bare_thread()
         if thread is None:
-            self._wait(lease)
-        else:
-            lease.attach(thread)
-            thread.inbox.put(lease)
+            return False
+        if place.thread is not None and place.thread is not thread:
+            self._use(place, place.thread).inbox.put(_Signal.PART)
+            return False
+        if place.free:
+            self._use(place, thread)
+        lease.begin(thread, place)
+        return True
 
-    def _thread_for(self, lease: Lease) -> _Thread | None:
-        """Return the best thread that is free or may be started: the lease's own, or a warm one."""
-        own = lease.thread
-        if own in self._idle and (lease.is_bound or not own.retiring):
-            self._idle.remove(own)
-            return own
-        if lease.is_bound:
+    def _free_place(self, lease: Lease) -> Place | None:
+        """Return the best place that is free: the one it had last, one that fits its thread, a new one.
+
+        Rather none to which another lease must come back.
+        """
+        home = lease.home
+        if home is not None and lease.pinned:
+            return home if home.free else None
+        if home is not None and home.free and home.suits(lease):
+            return home
+        fallback = None
+        for place in self._free_places():
+            retires = place.thread is not None and place.thread.retiring
+            if not (place.pinned or retires) and place.suits(lease):
+                return place
+            if fallback is None or (fallback.pinned and not place.pinned):
+                fallback = place
+        if len(self._places) < self.limit():
+            place = Place()
+            self._places.add(place)
+            self._loose.append(place)
+            return place
+        return fallback
+
+    def _free_places(self) -> Iterator[Place]:
+        """Yield those of idle threads, then the others, those that were used last first."""
+        for thread in reversed(self._idle):
+            if thread.place is not None:
+                yield thread.place
+        yield from reversed(self._loose)
+
+    def _bare_thread(self) -> _Thread | None:
+        """Return an idle thread without a place, or a new one if there may be more."""
+        for thread in reversed(self._idle):
+            if thread.place is None:
+                return thread
+        if len(self._threads) >= self.limit() + self.max_waiting():
             return None
-        free = [thread for thread in reversed(self._idle) if not thread.retiring]
-        thread = next((thread for thread in free if not thread.pinned), None)
-        if thread is None and len(self._threads) < self.limit():
-            return self._start_thread()
-        thread = thread or next(iter(free), None)
-        if thread is not None:
-            self._idle.remove(thread)
-        return thread
-
-    def _start_thread(self) -> _Thread:
         thread = _Thread(self, f"{self.name}-{next(self._numbers)}")
         thread.start()
         self._threads.add(thread)
         return thread
 
-    def _wait(self, lease: Lease) -> None:
-        queue = self._waiting
-        if lease.is_bound and lease.thread is not None:
-            queue = lease.thread.returning
-        if lease.busy:  # else it only ends, and takes nobody's place
-            if self.waiting >= self.max_waiting():
-                raise NoThreadAvailable(
-                    f"All {self.limit()} threads are in use, and {self.waiting} leases wait already."
-                )
-            self.waiting += 1
-            lease.start_timer(self.wait_timeout(), self._give_up)
-        lease.queue = queue
-        queue.append(lease)
+    def _use(self, place: Place, thread: _Thread) -> _Thread:
+        """Have a thread, which may be idle, new, or kept by a lease, work with a place."""
+        place.free = False
+        self.busy += 1
+        if place.thread is None:
+            self._loose.remove(place)
+            place.thread, thread.place = thread, place
+        if thread.idle:
+            thread.idle = False
+            self._idle.remove(thread)
+        return thread
+
+    def free(self, thread: _Thread, *, kept: bool = False) -> None:
+        """Let others have a thread's place, if it has one, and the thread unless it is `kept`."""
+        place = thread.place
+        if place is not None:
+            if place.closing and not place.leases:
+                thread.inbox.put(_Signal.CLEAN)
+                return
+            place.free = True
+            self.busy -= 1
+            if place.taken is not None:
+                place.thread = thread.place = None
+                self._loose.append(place)
+        if not kept:
+            thread.idle = True
+            self._idle.append(thread)
+            self.dismiss(thread)
+        self._dispatch(place)
+
+    def vacated(self, place: Place) -> None:
+        """Clean a place that a lease has left, if it was the last one and somebody must."""
+        if not place.free or place.leases:
+            return
+        lost = place.thread is None and not self._threads
+        if (place.closing or lost) and (thread := place.thread or self._bare_thread()):
+            self._use(place, thread).inbox.put(_Signal.CLEAN)
+        elif place.thread is not None:
+            self.dismiss(place.thread)
+
+    def end(self, thread: _Thread, place: Place | None) -> None:
+        """End a thread that does not work; with it a place, if it can take that along."""
+        if place is not None and place.free and place.thread is None and not place.leases:
+            self._use(place, thread)
+        thread.inbox.put(_Signal.END)
+
+    def dismiss(self, thread: _Thread) -> None:
+        """End an idle thread that retires, unless leases expect to come back to its place."""
+        if thread.retiring and thread.idle and thread.may_end:
+            thread.idle = False
+            self._idle.remove(thread)
+            thread.inbox.put(_Signal.END)
+
+    def remove(self, thread: _Thread) -> list[Place]:
+        """Forget a thread that ends; return the places that end with it, which it closes.
+
+        That is its own, or one that no thread has; the last thread takes all of these with it.
+        """
+        self._threads.discard(thread)
+        if thread.idle:
+            thread.idle = False
+            self._idle.remove(thread)
+        unused = [place for place in self._loose if not place.leases]
+        ends = [thread.place] if thread.place is not None else unused[:1]
+        if not self._threads:
+            ends = list({*ends, *unused})
+        self._loose = [place for place in self._loose if place not in ends]
+        for place in ends:
+            self.busy -= not place.free
+            self._places.discard(place)
+            self._waiting.extend(place.returning)
+            for lease in place.leases:
+                lease.home, lease.pinned = None, False
+                if lease.queue is place.returning:
+                    lease.queue = self._waiting
+        self._dispatch(None)
+        return ends
+
+    # Leases that wait.
+
+    def wait(self, lease: Lease) -> None:
+        """Have a lease wait for a place, or for a thread.
+
+        Raises:
+            NoThreadAvailable: too many wait already.
+        """
+        if self.waiting >= self.max_waiting():
+            raise NoThreadAvailable(
+                f"All {self.limit()} threads are in use, and {self.waiting} leases wait already."
+            )
+        lease.ticket = next(self._tickets)
+        lease.queue = self._queue(lease)
+        lease.queue.append(lease)
+        self.waiting += 1
+        lease.start_timer(self.wait_timeout(), self._give_up)
+
+    def wait_first(self, lease: Lease) -> None:
+        """Have a lease, whose thread waits to go on, be the next one that gets a place."""
+        lease.ticket = -1
+        lease.queue = self._queue(lease)
+        lease.queue.appendleft(lease)
+        self.waiting += 1
+
+    def _queue(self, lease: Lease) -> deque[Lease]:
+        if lease.pinned and lease.home is not None:
+            return lease.home.returning
+        return self._waiting_on_threads if lease.thread else self._waiting
 
     def dequeue(self, lease: Lease) -> None:
         """Take a lease out of the queue in which it waits."""
         if lease.queue is not None:
             lease.queue.remove(lease)
             lease.queue = None
-            if lease.busy:
-                self.waiting -= 1
-                lease.stop_timer()
+            self.waiting -= 1
+            lease.stop_timer()
 
-    def take_waiting(self, thread: _Thread) -> Lease | None:
-        """Return the lease that has waited longest for `thread` or, if it may be any, for one."""
-        queues = [thread.returning] if thread.spoiled else [thread.returning, self._waiting]
-        first = [queue[0] for queue in queues if queue]
-        if not first:
-            return None
-        lease = min(first, key=lambda lease: lease.ticket)
-        self.dequeue(lease)
-        lease.attach(thread)
-        return lease
-
-    def dismiss(self, thread: _Thread) -> None:
-        """End an idle thread that retires, unless leases expect to come back to it."""
-        if thread.retiring and not thread.leases and thread in self._idle:
-            self._idle.remove(thread)
-            thread.inbox.put(None)
-
-    def add_idle(self, thread: _Thread) -> None:
-        self._idle.append(thread)
-
-    def remove(self, thread: _Thread) -> None:
-        """Forget a thread that ends, and start one in its place if leases wait for any."""
-        self._threads.discard(thread)
-        if thread in self._idle:
-            self._idle.remove(thread)
-        if self._waiting and len(self._threads) < self.limit():
-            successor = self._start_thread()
-            successor.inbox.put(self.take_waiting(successor))
+    def _dispatch(self, place: Place | None) -> None:
+        """Start those that wait and can start now; `place` is one that may be free."""
+        returning = place.returning if place is not None else ()
+        while self.waiting:
+            queues = (self._waiting_on_threads, self._waiting, returning)
+            heads = [queue[0] for queue in queues if queue]
+            heads.sort(key=lambda lease: lease.ticket)
+            started = next(filter(self.start, heads), None)
+            if started is None:
+                return
+            self.dequeue(started)
 
     # Called by a timer.
 
@@ -255,23 +481,29 @@ class Lease(Executor):
     that its request has started.
     """
 
-    def __init__(self, pool: ThreadPool, *, exclusive: bool) -> None:
+    def __init__(self, pool: ThreadPool, *, keeps_thread: bool) -> None:
         self._pool = pool
-        self._exclusive = exclusive
-        self._calls: SimpleQueue[_Call | _Signal] = SimpleQueue()
-        self._unfinished = 0
-        self._when_idle: list[Callable[[], None]] = []
-        self._scheduled = False
         self._timer: tuple[asyncio.AbstractEventLoop, asyncio.TimerHandle] | None = None
         self._refusal: NoThreadAvailable | None = None
+        self._calls: deque[_Call | _Resume] = deque()
+        self._unfinished = 0
+        self._active = False  # whether one of its calls runs
+        self._frames: list[_Frame] = []
+        self._keeps_thread = keeps_thread
+        self._set_up = False
+        self._shared = False
         self._abandoned = False
-        self.released = False
-        self.thread: _Thread | None = None
+        self._released = False
         self.arrives = False
-        """Whether its next call is the first on its thread."""
-        self.open = False
-        """Whether its thread keeps connections open for it between calls."""
+        """Whether its next call is the first at its place."""
+        self.thread: _Thread | None = None
+        """The one that it keeps."""
+        self.place: Place | None = None
+        """The one that it keeps."""
+        self.home: Place | None = None
+        """The one of its last call."""
         self.pinned = False
+        """Whether it must come back there."""
         self.ticket = 0
         self.queue: deque[Lease] | None = None
         """The one in which it waits."""
@@ -281,131 +513,233 @@ class Lease(Executor):
         """Whether a call runs or waits, perhaps one whose result nobody awaits any more."""
         return self._unfinished > 0
 
-    def when_idle(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once all calls so far have ended, at once if they have; in any thread."""
-        with self._pool.lock:
-            if self._unfinished:
-                self._when_idle.append(callback)
-                return
-        callback()
-
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Queue a call. Thread-safe.
 
-        After the release, a call gets a thread for itself alone: it comes from a task that has
-        outlived the request.
+        After the release each call is on its own: it comes from a task that has outlived the request.
 
         The call fails with `NoThreadAvailable` when too many leases wait, or this one too long.
         """
-        call = _Call(self, partial(fn, *args, **kwargs))
+        return cast("Future[R]", self.call(partial(fn, *args, **kwargs)))
+
+    def call(
+        self, function: Callable[[], Any], loop: asyncio.AbstractEventLoop | None = None
+    ) -> Any:
+        """Queue a call as `submit()` does; return a future of a loop, if that is given."""
+        call = _Call(self, function, loop)
         with self._pool.lock:
-            late, refused = self.released, []
-            if not late:
-                self._unfinished += 1
-                refused = self._put(call)
+            late = self._released
+            refused = [] if late else self._put(call)
         if late:
-            return self._submit_late(call.function)
+            lease = self._pool.lease()
+            future = lease.call(function, loop)
+            lease.release()
+            return future
         for each in refused:
             each.fail(cast("NoThreadAvailable", self._refusal))
         return call.future
 
-    def _submit_late(self, function: Callable[[], R]) -> Future[R]:
-        lease = self._pool.lease(exclusive=True)
-        future = lease.submit(function)
-        lease.release()
-        return future
+    def reach_view(self) -> None:
+        """Keep no thread that was not kept so far: only middleware leaves things for later calls."""
+        self._keeps_thread = False
 
     def share(self) -> None:
-        """Let others use the thread from now on, between calls if more of them come."""
+        """Keep nothing any more between calls but what is really open."""
         with self._pool.lock:
-            if self._exclusive:
-                self._exclusive = False
-                if self._scheduled:
-                    self._calls.put(_Signal.REST)
+            self._shared = True
+            if self.thread is None or self._active or self._frames:
+                return
+            if self.place is not None:
+                self._put(_Call(self, int))  # on the thread, one can see what is open
+            else:
+                self._let_thread_go()
 
     def abandon(self) -> None:
-        """Stop waiting for a thread, or have the thread end with the lease.
+        """Stop waiting for a place; have the kept thread, and connections, end with the lease.
 
-        Its user was cut short: what it has left on the thread is in nobody's hands any more.
+        Its user was cut short: what it has left there is in nobody's hands any more.
         """
         with self._pool.lock:
             self._abandoned = True
             self._withdraw()
 
     def release(self) -> None:
-        """Give the thread back once the queued calls are done, without waiting for them."""
+        """Give everything back once the queued calls are done, without waiting for them."""
         with self._pool.lock:
-            if self.released:
-                return
-            self.released = True
-            self._withdraw()
-            if self._scheduled or self.open:
-                self._put(_Signal.END)
+            if not self._released:
+                self._released = True
+                self._withdraw()
+                if not self._unfinished:
+                    self._end()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Let others have the place while the thread waits; in a call of the lease, on its thread."""
+        thread = cast("_Thread", threading.current_thread())
+        state = thread.examine(self, waits=True)
+        frame, resume = _Frame(), _Resume()
+        with self._pool.lock:
+            self._active = False
+            self._frames.append(frame)
+            self._rest(thread, state)
+        try:
+            yield
+        finally:
+            with self._pool.lock:
+                self._frames.remove(frame)
+                self._pool.dequeue(self)
+                self._calls.appendleft(resume)
+                if not self._pool.start(self):
+                    self._pool.wait_first(self)
+            resume.wait()
+            thread.prepare(self)
+
+    @contextmanager
+    def behind(self, executor: Executor) -> Iterator[None]:
+        """Have calls run on the thread that waits `aside()`, where `executor` runs them."""
+        frame = self._frames[-1]
+        with self._pool.lock:
+            frame.executor = executor
+            if self._calls and not self._active and self.queue is None:
+                self._schedule()
+        try:
+            yield
+        finally:
+            with self._pool.lock:
+                frame.executor = None
+                self._pool.dequeue(self)
+
+    def needs_thread(self, *, waits: bool) -> bool:
+        """Whether it keeps the thread of a call that has ended, or waits."""
+        if waits or self._frames:
+            return True
+        if self._shared or (self._released and not self._abandoned):
+            return False
+        return self._keeps_thread or self.thread is not None
+
+    def needs_place(self, state: State) -> bool:
+        """Whether it keeps the place, with what the call has left open there."""
+        return state.held or (state.set_up and not self._shared)
+
+    def judge(self, state: State, resources: Resources) -> State:
+        """Add to what a call has left open what middleware and earlier calls have set up."""
+        self._set_up |= state.set_up
+        by_middleware = self._keeps_thread or self.thread is not None
+        if self._keeps_thread and not self._pool.reconfigured and resources.reconfigured():
+            self._pool.reconfigured = True
+        if self._set_up or (by_middleware and self._pool.reconfigured):
+            return state._replace(set_up=True)
+        return state
 
     # The caller of these holds the pool's lock.
 
+    @property
+    def _can_run(self) -> bool:
+        """Whether its thread, if it keeps one, does not wait in a call that takes no others."""
+        return not self._frames or self._frames[-1].executor is not None
+
+    def _put(self, call: _Call) -> list[_Call]:
+        """Queue a call; return the calls that are refused instead."""
+        if self._refusal is not None:
+            return [call]
+        self._unfinished += 1
+        self._calls.append(call)
+        if self._active or self.queue is not None or not self._can_run:
+            return []
+        try:
+            self._schedule()
+        except NoThreadAvailable as exc:
+            return self.refuse(exc)
+        return []
+
+    def _schedule(self) -> None:
+        if not self._pool.start(self):
+            self._pool.wait(self)
+
     def _withdraw(self) -> None:
         """Leave the queue if nobody awaits the calls any more."""
-        if self.queue is None or self.open:
-            return
-        items = [self._calls.get() for _ in range(self._calls.qsize())]
-        wanted = [i for i in items if isinstance(i, _Call) and not i.future.cancelled()]
-        if wanted:
-            for item in items:
-                self._calls.put(item)
-        else:
+        if self.queue is not None and all(
+            isinstance(call, _Call) and call.future.cancelled() for call in self._calls
+        ):
             self._pool.dequeue(self)
-            self._scheduled = False
-            self._unfinished = 0
-
-    @property
-    def is_bound(self) -> bool:
-        """Whether no thread but its own can serve it."""
-        return self.open and (self.pinned or not self.busy)
+            self._unfinished -= len(self._calls)
+            self._calls.clear()
 
     def refuse(self, error: NoThreadAvailable) -> list[_Call]:
         """Take no more calls; return those that fail with `error`."""
         self._refusal = error
-        self._scheduled = False
-        items = [self._calls.get() for _ in range(self._calls.qsize())]
-        if self.released and self.open:
-            self._put(_Signal.END)
-        return [item for item in items if isinstance(item, _Call)]
+        refused = [call for call in self._calls if isinstance(call, _Call)]
+        self._calls.clear()
+        self._unfinished -= len(refused)
+        if self._released and not self._unfinished:
+            self._end()
+        return refused
 
-    def _put(self, item: _Call | _Signal) -> list[_Call]:
-        """Queue a call or signal; return the calls that are refused instead."""
-        if self._refusal is not None and isinstance(item, _Call):
-            return [item]
-        self._calls.put(item)
-        if not self._scheduled:
-            self._scheduled = True
-            try:
-                self._pool.schedule(self)
-            except NoThreadAvailable as exc:
-                return self.refuse(exc)
-        return []
-
-    def attach(self, thread: _Thread) -> None:
-        """Have a thread serve it next."""
-        self.arrives = not self.open or self.thread is not thread
+    def begin(self, thread: _Thread, place: Place) -> None:
+        """Have the first call run on a thread that works with a place."""
+        self.arrives = self.home is not place
         if self.arrives:
-            self.detach()
-            self.thread = thread
-            self.open = True
-            thread.leases.add(self)
+            left = self._leave_home()
+            self.home = place
+            place.leases.add(self)
+            if left is not None:
+                self._pool.vacated(left)
+        self._active = True
+        executor = self._frames[-1].executor if self._frames else None
+        self._calls.popleft().deliver(thread, executor)
 
-    def detach(self) -> None:
-        """Have its thread keep nothing for it any more."""
-        self._pin(False)
-        if self.open and self.thread is not None:
-            self.open = False
-            self.thread.leases.discard(self)
-            self.thread.untidy = True
-            self._pool.dismiss(self.thread)
+    def pause(self, thread: _Thread, state: State) -> _Call | None:
+        """A call has ended: return the next one, or rest until there is one, or end."""
+        self._unfinished -= 1
+        if self._calls and self._can_run:
+            self.arrives = False
+            return cast("_Call", self._calls.popleft())
+        self._active = False
+        self._rest(thread, state)
+        if self._released and not self._unfinished:
+            self._end()
+        return None
 
-    def _pin(self, pinned: bool) -> None:
-        if self.thread is not None:
-            self.thread.pinned += pinned - self.pinned
+    def _rest(self, thread: _Thread, state: State) -> None:
+        """Keep what is needed for the next call, and let others have the rest."""
+        home = cast("Place", self.home)
+        home.closing = home.spoiled or state.closing
+        self._pin(home, state.half_read)
+        self.place = home if self.needs_place(state) else None
+        keeps = self.place is not None or self.needs_thread(waits=False)
+        self.thread = thread if keeps else None
+        if self.place is None:
+            self._pool.free(thread, kept=keeps)
+
+    def _end(self) -> None:
+        """Give back what it still keeps."""
+        thread, place, self.thread, self.place = self.thread, self.place, None, None
+        home = self._leave_home()
+        if self._abandoned and home is not None:
+            home.closing = home.spoiled = True
+        if thread is not None and self._abandoned:
+            self._pool.end(thread, home)
+        elif place is not None and thread is not None:
+            thread.inbox.put(_Signal.CLEAN)
+        elif thread is not None:
+            self._pool.free(thread)
+        if home is not None:
+            self._pool.vacated(home)
+
+    def _let_thread_go(self) -> None:
+        thread, self.thread = self.thread, None
+        if thread is not None:
+            self._pool.free(thread)
+
+    def _leave_home(self) -> Place | None:
+        place, self.home = self.home, None
+        if place is not None:
+            self._pin(place, False)
+            place.leases.discard(self)
+        return place
+
+    def _pin(self, place: Place, pinned: bool) -> None:
+        place.pinned += pinned - self.pinned
         self.pinned = pinned
 
     def start_timer(self, seconds: float, give_up: Callable[[Lease], None]) -> None:
@@ -422,120 +756,114 @@ class Lease(Executor):
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(timer.cancel)
 
-    # Called on its thread.
-
-    def next_call(self) -> _Call | _Signal:
-        """Return what the thread does next; wait for that if the thread may serve nothing else."""
-        resting = False
-        while True:
-            waits = self._exclusive or self._pool.holds()
-            pinned = not waits and self._pool.pins()
-            try:
-                item = self._calls.get(block=waits)
-            except Empty:
-                if self._pause(pinned=pinned, resting=resting):
-                    return _Signal.PAUSE
-                continue
-            if item is not _Signal.REST:
-                return item
-            resting = True
-
-    def _pause(self, *, pinned: bool, resting: bool) -> bool:
-        """Leave the thread to others until the next call, if that has not come meanwhile."""
-        with self._pool.lock:
-            if not self._calls.empty():
-                return False
-            self._scheduled = False
-            if resting and not pinned:
-                self.detach()
-            else:
-                self._pin(pinned)
-            return True
-
-    def call_ended(self) -> None:
-        with self._pool.lock:
-            self._unfinished -= 1
-            callbacks: list[Callable[[], None]] = []
-            if not self._unfinished:
-                callbacks, self._when_idle = self._when_idle, callbacks
-        for callback in callbacks:
-            callback()
-
-    def end(self) -> None:
-        with self._pool.lock:
-            self.detach()
-            if self.thread is not None and self._abandoned and not self.thread.leases:
-                self.thread.retiring = self.thread.spoiled = True
-
 
 class _Thread(threading.Thread):
     def __init__(self, pool: ThreadPool, name: str) -> None:
         super().__init__(name=name, daemon=True)
         self.pool = pool
-        self.inbox: SimpleQueue[Lease | None] = SimpleQueue()
-        self.returning: deque[Lease] = deque()
-        self.leases: set[Lease] = set()
-        """Those that expect to find their connections open."""
-        self.pinned = 0
-        """How many of them must come back to it."""
-        self.untidy = False
+        self.inbox: SimpleQueue[_Call | _Signal] = SimpleQueue()
+        self.place: Place | None = None
+        """The one with which it works, or has worked last."""
+        self.idle = False
         self.retiring = False
-        self.spoiled = False
-        """Whether what was left on it must not be seen by another lease."""
+
+    @property
+    def may_end(self) -> bool:
+        """Whether no lease expects to find something on it."""
+        return self.place is None or not self.place.leases
 
     def run(self) -> None:
-        lease = self.inbox.get()
-        while lease is not None:
-            self._serve(lease)
-            del lease  # or an idle thread would keep it
-            lease = self._next_lease()
-        self._call_safely(self.pool.leave)
+        while (item := self._next_item()) is not _Signal.END:
+            if isinstance(item, _Call):
+                self.work(item)
+            elif item is _Signal.PART:
+                self._part()
+            else:
+                self._clean()
+            del item  # the same; and an idle thread would keep it
+        self._end()
 
-    def _serve(self, lease: Lease) -> None:
-        if lease.arrives:
-            self._tidy(shared=len(self.leases) > 1)
-        while isinstance(call := lease.next_call(), _Call):
-            call.run()
-            del call
-        if call is _Signal.END:
-            lease.end()
-        if self.untidy:
-            self.untidy = False
-            self._tidy(shared=bool(self.leases))
-
-    def _tidy(self, *, shared: bool) -> None:
-        self._call_safely(partial(self.pool.tidy, shared))
-
-    def _next_lease(self) -> Lease | None:
-        """Return the next lease, or None when it is time for the thread to end."""
-        with self.pool.lock:
-            if lease := self.pool.take_waiting(self):
-                return lease
-            if self.retiring and not self.leases:
-                self.pool.remove(self)
-                return None
-            self.pool.add_idle(self)
+    def _next_item(self) -> _Call | _Signal:
         while True:
             try:
-                lease = self.inbox.get(timeout=self.pool.idle_timeout)
+                return self.inbox.get(timeout=self.pool.idle_timeout)
             except Empty:
-                if not self._may_end():
-                    continue
-                return None
-            if lease is None:
                 with self.pool.lock:
-                    self.pool.remove(self)
-            return lease
+                    if self.idle and self.may_end and self.inbox.empty():
+                        return _Signal.END
 
-    def _may_end(self) -> bool:
+    def work(self, call: _Call) -> None:
+        """Run a call, and those that its lease has after it.
+
+        Others are let use what it leaves, and only then its result is told.
+
+        Who hears of the result wants to run at once, and this thread would be in its way.
+        """
+        lease = call.lease
+        following: _Call | None = call
+        while following is not None:
+            call = following
+            self.prepare(lease)
+            call.run()
+            state = self.examine(lease)
+            with self.pool.lock:
+                following = lease.pause(self, state)
+            call.tell()
+            del call  # to which an error's traceback leads, and which leads to the error
+
+    def prepare(self, lease: Lease) -> None:
+        """Have the connections of its place here, fit for a lease."""
+        place = self._put_on()
+        if lease.arrives:
+            self._tidy(shared=len(place.leases) > 1)
+
+    def examine(self, lease: Lease, *, waits: bool = False) -> State:
+        """Return what is open, and take the connections off if others are going to have them."""
+        resources = self.pool.resources
+        state = lease.judge(self._safely(resources.state) or NOTHING_OPEN, resources)
+        if lease.needs_thread(waits=waits) and not lease.needs_place(state):
+            cast("Place", self.place).taken = self._safely(resources.take)
+        return state
+
+    def _put_on(self) -> Place:
+        place = cast("Place", self.place)
+        taken, place.taken = place.taken, None
+        if taken:
+            self._safely(partial(self.pool.resources.put, taken))
+        return place
+
+    def _part(self) -> None:
+        """Have another thread get the place."""
+        self._put_on().taken = self._safely(self.pool.resources.take)
         with self.pool.lock:
-            if self.leases or not self.inbox.empty():
-                return False
-            self.pool.remove(self)
-            return True
+            self.pool.free(self)
 
-    def _call_safely(self, function: Callable[[], None]) -> None:
+    def _clean(self) -> None:
+        """Close what nobody needs any more."""
+        place, resources = self._put_on(), self.pool.resources
+        self._tidy(shared=bool(place.leases))
+        if place.spoiled and not place.leases:
+            self._safely(resources.close)
+        elif place.leases and self.pool.reconfigured and resources.reconfigured():
+            self._safely(resources.renew)
+        with self.pool.lock:
+            place.closing = place.spoiled = False
+            self.pool.free(self)
+
+    def _tidy(self, *, shared: bool) -> None:
+        self._safely(partial(self.pool.resources.tidy, shared=shared))
+
+    def _end(self) -> None:
+        with self.pool.lock:
+            ends = self.pool.remove(self)
+        for place in ends:
+            if place.taken:
+                self._safely(partial(self.pool.resources.put, place.taken))
+            self._safely(self.pool.resources.close)
+
+    def _safely(self, function: Callable[[], R]) -> R | None:
         try:
-            function()
+            return function()
         except Exception:
             logger.exception("%s of thread %s failed", function, self.name)
+            return None

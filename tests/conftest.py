@@ -3,8 +3,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import threading
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,6 +14,7 @@ from unittest.mock import DEFAULT, Mock
 
 import psycopg
 import pytest
+from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.db import connections
 from django.utils import translation
@@ -114,6 +117,24 @@ async def until(condition: Callable[[], object], *, seconds: float = 20) -> None
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def busy_thread() -> AsyncIterator[None]:
+    """Have thread-sensitive code run for the length of a block."""
+    began, ends = threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        assert ends.wait(30)
+
+    call = asyncio.ensure_future(sync_to_async(work)())
+    try:
+        await until(lambda: began.is_set() or call.done())
+        yield
+    finally:
+        ends.set()
+        await call
 
 
 class Postgres:

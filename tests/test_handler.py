@@ -25,7 +25,7 @@ from django.utils.decorators import async_only_middleware, sync_only_middleware
 from asyncviews import AsyncView, BackgroundTaskMixin
 from asyncviews.asgi import ASGIHandler, lifespan
 from asyncviews.handler import request_threads
-from tests.conftest import Postgres, http_scope, until
+from tests.conftest import Postgres, busy_thread, http_scope, until
 
 pytestmark = pytest.mark.urls(__name__)
 
@@ -111,8 +111,8 @@ async def _gate():
 
 
 async def holds_a_thread(request):
-    await sync_to_async(HERE)()
-    await Gate.wait()
+    async with busy_thread():
+        await Gate.wait()
     return HttpResponse("held")
 
 

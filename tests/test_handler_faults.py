@@ -25,7 +25,7 @@ from asyncviews.asgi import ASGIHandler, lifespan
 from asyncviews.background import runner
 from asyncviews.handler import request_in, request_threads
 from asyncviews.streaming import EventStreamResponse
-from tests.conftest import Postgres, http_scope, until
+from tests.conftest import Postgres, busy_thread, http_scope, until
 
 pytestmark = pytest.mark.urls(__name__)
 
@@ -118,8 +118,8 @@ async def awaits_sync_code(request):
 
 
 async def holds(request):
-    await sync_to_async(len)("")
-    await Gate.wait()
+    async with busy_thread():
+        await Gate.wait()
     return HttpResponse("held")
 
 

@@ -10,9 +10,9 @@ import asyncviews
 PACKAGE = Path(asyncviews.__file__).parent
 
 LAYERS = """
-conf connections threads annotations thread_usage urlconf overrides pulse text hooks notes backlog
+conf threads annotations thread_usage urlconf overrides pulse text hooks notes backlog
 internals streaming telemetry origin
-problems inline_rules resolving resources validators health
+connections problems inline_rules resolving resources validators health
 sources inline
 errors handler background protocols habits
 parameters

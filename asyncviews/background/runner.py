@@ -31,12 +31,7 @@ from asyncviews.background.task import (
     set_current_task,
 )
 from asyncviews.conf import get_settings
-from asyncviews.connections import (
-    close_connections,
-    query_is_open,
-    tidy_connections,
-    transaction_is_open,
-)
+from asyncviews.connections import Connections
 from asyncviews.internals import ThreadSensitive, move_locals_here, use_thread_of_loop
 from asyncviews.problems import ServiceUnavailable
 from asyncviews.telemetry import span_of, use_own_scope
@@ -121,10 +116,7 @@ class Runner:
         self.threads = ThreadPool(
             "asyncviews-background",
             limit=lambda: get_settings().background_threads,
-            tidy=tidy_connections,
-            leave=close_connections,
-            holds=transaction_is_open,
-            pins=query_is_open,
+            resources=Connections(),
         )
 
     # To give it work
@@ -453,11 +445,11 @@ class Runner:
     ) -> Future[R]:
         """Run synchronous code of a task's present attempt on the thread of that."""
         if task.done():  # each call of what outlives its task has its own thread
-            lease = self.threads.lease(exclusive=False)
+            lease = self.threads.lease()
             lease.release()
             return lease.submit(fn, *args, **kwargs)
         if task._lease is None:
-            task._lease = self.threads.lease(exclusive=False)
+            task._lease = self.threads.lease()
         call = task._lease.submit(fn, *args, **kwargs)
         live = (ref for ref in task._calls if _is_live(ref))
         task._calls = (*live, weakref.ref(call))  # its result is not ours to keep

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -181,12 +182,13 @@ async def test_no_more_is_claimed_than_there_are_threads(database, settings):
 
 async def test_one_may_wait_for_a_thread_that_others_use(serving, settings):
     settings.ASYNCVIEWS = {"BACKGROUND_THREADS": 1}
-    lease = runner.threads.lease(exclusive=True)
-    await asyncio.wrap_future(lease.submit(lambda: None))
+    lease, ends = runner.threads.lease(), threading.Event()
+    lease.submit(ends.wait, 10)
     result = await cooking.where.aenqueue()
     async with asyncio.timeout(5):
         while (await row(result)).status != Status.RUNNING:
             await asyncio.sleep(0.01)
+    ends.set()
     lease.release()
     assert (await finished(result)).status == TaskResultStatus.SUCCESSFUL
 
