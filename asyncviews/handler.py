@@ -174,8 +174,11 @@ class HTTPHandler(asgi.ASGIHandler):
             await self._answer(request, receive, send)
 
     async def _tell_started(self, scope: Scope) -> None:
-        if not (_lease.get() and internals.only_housekeeping(signals.request_started)):
-            await signals.request_started.asend(sender=self.__class__, scope=scope)
+        signal = signals.request_started
+        if not _lease.get():
+            await signal.asend(sender=self.__class__, scope=scope)
+        elif not internals.only_housekeeping(signal):
+            await internals.send_to_others(signal, self.__class__, scope=scope)
 
     async def _answer(self, request: asgi.ASGIRequest, receive: Receive, send: Send) -> None:
         response: HttpResponseBase | None = None
@@ -208,6 +211,7 @@ class HTTPHandler(asgi.ASGIHandler):
         """Close request and response, after whatever still runs on the request's thread."""
         lease = _lease.get()
         if lease and not lease.busy and internals.close_at_once(request, response):
+            await self._tell_finished()
             return
         if lease and lease.busy and cancelled:
             return  # the server ends, and waits for nobody
@@ -219,6 +223,15 @@ class HTTPHandler(asgi.ASGIHandler):
             )()
         except NoThreadAvailable:
             await sync_to_async(close, thread_sensitive=False)()
+
+    async def _tell_finished(self) -> None:
+        signal = signals.request_finished
+        if internals.only_housekeeping(signal):
+            return
+        try:
+            await internals.send_to_others(signal, self.__class__)
+        except NoThreadAvailable:
+            await sync_to_async(signal.send, thread_sensitive=False)(sender=self.__class__)
 
     def _close_now(self, request: asgi.ASGIRequest, response: HttpResponseBase | None) -> None:
         if response is not None:

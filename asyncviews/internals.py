@@ -29,7 +29,7 @@ from django.core.checks.registry import registry
 from django.core.exceptions import SynchronousOnlyOperation
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import reset_urlconf
-from django.core.signals import request_finished, setting_changed
+from django.core.signals import setting_changed
 from django.db import close_old_connections, connections, reset_queries
 from django.dispatch import Signal, receiver
 from django.http import HttpRequest
@@ -164,6 +164,28 @@ def only_housekeeping(signal: Signal) -> bool:
     return IS_CHECKED
 
 
+async def send_to_others(signal: Signal, sender: Any, **named: Any) -> None:
+    """Send a signal as `Signal.asend()` does, but not to Django's receivers that tidy a thread.
+
+    The synchronous ones are called together on a thread; asynchronous ones are awaited here, in turn:
+    what they close belongs to this asyncio task, and its context.
+    """
+    if not IS_CHECKED:
+        await signal.asend(sender, **named)
+        return
+    synchronous, asynchronous = signal._live_receivers(sender)
+    others = [receive for receive in synchronous if (id(receive), id(None)) not in _HOUSEKEEPING]
+
+    def send() -> None:
+        for receive in others:
+            receive(signal=signal, sender=sender, **named)
+
+    if others:
+        await sync_to_async(send)()
+    for receive in asynchronous:
+        await receive(signal=signal, sender=sender, **named)
+
+
 def hears_only(signal: Signal, receivers: tuple[Callable[..., Any], ...]) -> bool:
     """Whether no other receivers are connected to a signal than these, which hear every sender."""
     known = {(id(receiver), id(None)) for receiver in receivers}
@@ -259,10 +281,10 @@ def _size(stream: Any) -> int:
 def close_at_once(request: ASGIRequest, response: HttpResponseBase | None) -> bool:
     """Close a request and its response if nothing of it might block; tell whether it is done.
 
-    The receivers of ``request_finished`` that tidy a thread are left to the thread's lease.
+    ``request_finished`` is left to be sent.
     """
     if not (
-        only_housekeeping(request_finished)
+        IS_CHECKED
         and type(request).close is ASGIRequest.close
         and not vars(request).get("_files")
         and is_in_memory(request._stream)

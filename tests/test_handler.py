@@ -522,13 +522,39 @@ async def test_other_receivers_get_a_thread_as_with_django(get, listen):
     assert request_threads.size == 1
 
 
-async def test_an_async_receiver_is_awaited(get, listen):
-    async def finished(**kwargs):
-        trail.append("finished")
+async def test_an_async_receiver_is_awaited_in_the_context_of_the_request(get, listen):
+    """What a request has opened on the event loop, a connection say, is closed there."""
+    opened: contextvars.ContextVar[str] = contextvars.ContextVar("opened")
 
+    async def started(scope, **kwargs):
+        opened.set(scope["path"])
+
+    async def view(request):
+        trail.append(opened.get())
+        opened.set("by the view")
+        return HttpResponse("")
+
+    async def finished(**kwargs):
+        trail.append(opened.get())
+
+    listen(signals.request_started, started)
     listen(signals.request_finished, finished)
+    with Route("opens/", view):
+        await get("/opens/")
+    assert trail == ["/opens/", "by the view"]
+    assert request_threads.size == 0
+
+
+@override_settings(ASYNCVIEWS={"REQUEST_THREADS": 1, "REQUEST_THREADS_TIMEOUT": 0.02})
+async def test_the_end_is_told_though_no_thread_is_free(get, listen):
+    listen(signals.request_finished, lambda **kwargs: trail.append("finished"))
+    holder = await send("/holds/")
+    await Gate.entered.wait()
     await get("/no_thread/")
     assert trail[1:] == ["finished"]
+    Gate.go.set()
+    await holder.receive_output(5)
+    await holder.wait(5)
 
 
 async def test_a_client_that_leaves_ends_its_request_for_the_receivers(listen):
