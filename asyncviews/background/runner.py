@@ -16,6 +16,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
+from asyncviews.async_database import own_connections
 from asyncviews.background.attempts import in_time, until_done
 from asyncviews.background.history import History
 from asyncviews.background.loop import LoopThread
@@ -424,7 +425,10 @@ class Runner:
         """Call the task's function once, in time, on a thread that no other attempt uses."""
         self._leave_thread(task)
         try:
-            return await in_time(task.policy.timeout, task.call, lambda: bool(_running_call(task)))
+            async with own_connections():
+                return await in_time(
+                    task.policy.timeout, task.call, lambda: bool(_running_call(task))
+                )
         finally:
             self._leave_thread(task)
 

@@ -177,5 +177,5 @@ async def handler() -> None:
     reveal_type(await in_transaction(weigh, 1.5, times=2))  # note: float
     await in_transaction(weigh, "ribs")  # error: call-overload
     reveal_type(await in_transaction(using="archive")(weigh, 1.5, times=2))  # note: float
-    await in_transaction(using="archive")(weigh, "ribs")  # error: arg-type
+    await in_transaction(using="archive")(weigh, "ribs")  # error: call-overload
     in_transaction(using=1)  # error: call-overload
