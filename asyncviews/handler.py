@@ -17,7 +17,7 @@ from functools import partial, wraps
 from io import BytesIO
 from typing import Any, ParamSpec, TypeVar, cast
 
-from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers import asgi
@@ -49,9 +49,6 @@ request_threads = ThreadPool(
 )
 """The threads of this process on which the sync code of requests runs."""
 
-LISTEN_AFTER = 0.005
-"""Seconds after which a request that is not answered yet is one whose client may leave meanwhile."""
-
 _lease: ContextVar[Lease | None] = ContextVar("asyncviews_lease", default=None)
 _answering: ContextVar[_Answering | None] = ContextVar("asyncviews_answering", default=None)
 
@@ -82,28 +79,30 @@ def leased_thread() -> Iterator[None]:
         _lease.reset(leased)
 
 
-def _beside(get_response: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
-    """Return what synchronous middleware calls: its thread, which waits, works for the request only.
+def _behind(method: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    """Have a coroutine function, for which a thread waits, use that thread through the lease."""
 
-    Others have its place meanwhile.
-    """
-
-    async def behind(request: HttpRequest) -> Any:
+    @wraps(method)
+    async def behind(*args: P.args, **kwargs: P.kwargs) -> R:
         lease = _lease.get()
         if lease is None:
-            return await get_response(request)
+            return await method(*args, **kwargs)
         with lease.behind(internals.take_waiting_thread()):
-            return await get_response(request)
+            return await method(*args, **kwargs)
 
-    wait_for = async_to_sync(behind)
+    return behind
 
-    @wraps(get_response)
-    def get_response_aside(request: HttpRequest) -> Any:
+
+def _aside(wait_for: Callable[P, R]) -> Callable[P, R]:
+    """Have a function that only waits, as synchronous middleware does, leave its place to others."""
+
+    @wraps(wait_for)
+    def aside(*args: P.args, **kwargs: P.kwargs) -> R:
         lease = _lease.get()
         with lease.aside() if lease else nullcontext():
-            return wait_for(request)
+            return wait_for(*args, **kwargs)
 
-    return get_response_aside
+    return aside
 
 
 class _Answering:
@@ -143,9 +142,10 @@ class HTTPHandler(asgi.ASGIHandler):
     ) -> Callable[..., Any]:
         """Leave middleware that only computes on the event loop, and no thread that waits with a place."""
         adapted = inline.adapt(method)
-        if not is_async and iscoroutinefunction(adapted):
-            return _beside(adapted)
-        return super().adapt_method_mode(is_async, adapted, *args, **kwargs)
+        if is_async or not iscoroutinefunction(adapted):
+            return super().adapt_method_mode(is_async, adapted, *args, **kwargs)
+        wait_for = super().adapt_method_mode(is_async, _behind(adapted), *args, **kwargs)
+        return _aside(wait_for)
 
     def make_view_atomic(self, view: Callable[..., Any]) -> Callable[..., Any]:
         if lease := _lease.get():
@@ -281,7 +281,7 @@ def _again(message: Message, receive: Receive) -> Receive:
 class _Disconnect:
     """Ends a block with `RequestAborted` when the client leaves, if the view's policy is to end.
 
-    Listening starts after a few milliseconds: most responses are there before.
+    Listening starts when the event loop first gets control: most responses are there before.
     """
 
     def __init__(
@@ -299,7 +299,7 @@ class _Disconnect:
     async def __aenter__(self) -> _Disconnect:
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._cancelling = self._task.cancelling()
-        self._start = asyncio.get_running_loop().call_later(LISTEN_AFTER, self._listen)
+        self._start = asyncio.get_running_loop().call_soon(self._listen)
         self._answering = _Answering(self)
         self._token = _answering.set(self._answering)
         return self
