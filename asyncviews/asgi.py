@@ -25,6 +25,7 @@ from asyncviews.background import runner
 from asyncviews.checks_settings import require_usable
 from asyncviews.conf import get_settings
 from asyncviews.diagnosis import watched
+from asyncviews.garbage import collected_rarely
 from asyncviews.handler import HTTPHandler, InFlight, Receive, Scope, Send, request_threads
 from asyncviews.resources import load
 from asyncviews.streaming import open_streams
@@ -213,9 +214,10 @@ class ASGIHandler(HTTPHandler):
         stage = "startup"
         try:
             async with lifespan(self._in_flight, run_stored_tasks=True):
-                await send({"type": "lifespan.startup.complete"})
-                stage = "shutdown"
-                await receive()  # lifespan.shutdown
+                with collected_rarely():
+                    await send({"type": "lifespan.startup.complete"})
+                    stage = "shutdown"
+                    await receive()  # lifespan.shutdown
         except Exception as exc:
             # A traceback is of no use where the message says what to configure.
             configuration = isinstance(exc.__cause__, ImproperlyConfigured)

@@ -10,7 +10,7 @@ import asyncviews
 PACKAGE = Path(asyncviews.__file__).parent
 
 LAYERS = """
-conf threads async_database annotations thread_usage urlconf overrides pulse text hooks notes backlog
+conf threads async_database garbage annotations thread_usage urlconf overrides pulse text hooks notes backlog
 internals streaming telemetry origin
 connections problems inline_rules resolving resources validators health
 sources inline
