@@ -127,7 +127,9 @@ class HTTPHandler(asgi.ASGIHandler):
     """Django's ASGI handler: same observable behaviour, fewer thread hops."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or internals.has_thread_of_its_own():
+        # The context may be that of an earlier request: in it uvicorn starts one that came before
+        # the end of the response to that, on the same connection.
+        if scope["type"] != "http" or _thread_sensitive.is_decided:
             await super().__call__(scope, receive, send)
             return
         with leased_thread():

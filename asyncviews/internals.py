@@ -83,18 +83,6 @@ _HOUSEKEEPING = frozenset(
 )
 
 
-def has_thread_of_its_own() -> bool:
-    """Whether somebody else has chosen where thread-sensitive code runs here.
-
-    That is so under `async_to_sync()`, as in tests, and in a ``ThreadSensitiveContext``; and with
-    an asgiref that nobody has read.
-    """
-    if not ASGIREF_IS_CHECKED:
-        return True
-    waiting_thread = getattr(AsyncToSync.executors, "current", None)
-    return waiting_thread is not None or SyncToAsync.thread_sensitive_context.get(None) is not None
-
-
 class ThreadSensitive:
     """Has thread-sensitive code run on an executor that serves many requests or tasks.
 
@@ -108,6 +96,19 @@ class ThreadSensitive:
         self._context = ThreadSensitiveContext()
         if ASGIREF_IS_CHECKED:
             SyncToAsync.context_to_thread_executor[self._context] = executor
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether somebody else has chosen where thread-sensitive code runs here.
+
+        That is so under `async_to_sync()`, as in tests, and in a ``ThreadSensitiveContext``; and
+        with an asgiref that nobody has read.
+        """
+        if not ASGIREF_IS_CHECKED:
+            return True
+        if getattr(AsyncToSync.executors, "current", None) is not None:
+            return True
+        return SyncToAsync.thread_sensitive_context.get(None) not in (None, self._context)
 
     def enter(self) -> Token[Any] | None:
         if not ASGIREF_IS_CHECKED:

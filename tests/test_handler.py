@@ -393,6 +393,42 @@ async def test_an_outer_context_decides_where_sync_code_runs(get, postgres):
     assert request_threads.size == 0
 
 
+async def test_a_server_may_start_a_request_in_the_context_of_the_one_before(settings):
+    """As uvicorn does, when the response is sent and the request that was answered has not ended."""
+    settings.MIDDLEWARE = [f"{__name__}.waits"]
+    handler, statuses, tasks = ASGIHandler(), [], []
+
+    async def ask(url, then=None):
+        received = [{"type": "http.request", "body": b""}]
+
+        async def receive():
+            return received.pop() if received else await asyncio.Event().wait()
+
+        async def send(message):
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+            elif then:
+                tasks.append(asyncio.create_task(ask(then)))
+
+        await handler(http_scope(url), receive, send)
+
+    await ask("/no_thread/", then="/threads/")
+    trail.clear()
+    await tasks[0]
+    assert statuses == [200, 200]
+    assert len(trail) == 24
+    assert len(set(trail)) == 1
+
+
+@sync_only_middleware
+def waits(get_response):
+    def middleware(request):
+        trail.append(HERE())
+        return get_response(request)
+
+    return middleware
+
+
 # Connections
 
 
