@@ -105,6 +105,16 @@ def _aside(wait_for: Callable[P, R]) -> Callable[P, R]:
     return aside
 
 
+def _on_thread(lease: Lease, view: Callable[P, R]) -> Callable[P, Awaitable[R]]:
+    """Have a synchronous view called on a thread."""
+    submit = partial(lease.call, loop=asyncio.get_running_loop())
+
+    async def answer(*args: P.args, **kwargs: P.kwargs) -> R:
+        return await internals.run_in_thread(submit, partial(view, *args, **kwargs))
+
+    return answer
+
+
 class _Answering:
     """What a context knows of its request: nothing any more once that has been answered.
 
@@ -150,9 +160,12 @@ class HTTPHandler(asgi.ASGIHandler):
         return _aside(wait_for)
 
     def make_view_atomic(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        atomic: Callable[..., Any] = super().make_view_atomic(view)
         if lease := _lease.get():
             lease.reach_view()
-        return cast("Callable[..., Any]", super().make_view_atomic(view))
+            if _thread_sensitive.applies and not iscoroutinefunction(atomic):
+                return _on_thread(lease, atomic)
+        return atomic
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -8,15 +8,16 @@ way is taken.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
-from contextvars import Context, ContextVar, Token
+from contextvars import Context, ContextVar, Token, copy_context
 from functools import cache, partial
 from io import SEEK_END, BytesIO
 from threading import get_ident
 from types import FrameType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import asgiref
 import django
@@ -40,6 +41,8 @@ from django.utils.module_loading import import_string
 from pydantic_core import CoreSchema, SchemaValidator
 
 from asyncviews.overrides import overridden
+
+R = TypeVar("R")
 
 CHECKED = frozenset({(5, 2), (6, 0), (6, 1)})
 """The versions of Django in which all this was read."""
@@ -71,7 +74,12 @@ ASGIREF_IS_CHECKED = _is_known(
     asgiref.__version__,
     {
         AsyncToSync: ("executors",),
-        SyncToAsync: ("context_to_thread_executor", "deadlock_context", "thread_sensitive_context"),
+        SyncToAsync: (
+            "context_to_thread_executor",
+            "deadlock_context",
+            "thread_sensitive_context",
+            "threadlocal",
+        ),
         sync: ("_restore_context",),
     },
 )
@@ -110,6 +118,13 @@ class ThreadSensitive:
             return True
         return SyncToAsync.thread_sensitive_context.get(None) not in (None, self._context)
 
+    @property
+    def applies(self) -> bool:
+        """Whether thread-sensitive code runs on its executor here."""
+        if getattr(AsyncToSync.executors, "current", None) is not None:
+            return False
+        return SyncToAsync.thread_sensitive_context.get(None) is self._context
+
     def enter(self) -> Token[Any] | None:
         if not ASGIREF_IS_CHECKED:
             return None
@@ -126,6 +141,50 @@ class ThreadSensitive:
         SyncToAsync.thread_sensitive_context.set(self._context)
         if getattr(AsyncToSync.executors, "current", None) is not None:
             AsyncToSync.executors.current = None
+
+
+async def run_in_thread(
+    submit: Callable[[Callable[[], R]], asyncio.Future[R]], function: Callable[[], R]
+) -> R:
+    """Do what ``sync_to_async(function)()`` does, in half the time; `submit` takes it to a thread.
+
+    As there the function sees the context variables of here, and they see what it sets;
+    `async_to_sync()` in it runs on this event loop; and a cancellation is one of what that awaits.
+    """
+    loop, context = asyncio.get_running_loop(), copy_context()
+    awaited: list[asyncio.Task[Any]] = []
+
+    def on_thread() -> R:
+        local = SyncToAsync.threadlocal
+        local.main_event_loop, local.main_event_loop_pid = loop, os.getpid()
+        local.task_context = awaited
+        return context.run(in_context)
+
+    def in_context() -> R:
+        sync._restore_context(context)
+        return function()
+
+    future = submit(on_thread)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        goes_on = bool(awaited) and await _outlives_cancellation(awaited[0])
+        if future.done():
+            raise
+        if not goes_on:
+            future.cancel()
+        return await future
+    finally:
+        sync._restore_context(context)
+
+
+async def _outlives_cancellation(task: asyncio.Task[Any]) -> bool:
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        return False
+    return True
 
 
 def use_thread_of_loop() -> None:

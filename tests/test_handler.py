@@ -256,6 +256,71 @@ async def test_all_sync_code_of_a_request_runs_on_one_thread(get):
     assert trail[0] != HERE()
 
 
+seen: contextvars.ContextVar[str] = contextvars.ContextVar("seen")
+
+
+def sees(request):
+    trail.append(seen.get())
+    seen.set("by the view")
+    trail.append(async_to_sync(loop_of_thread)() is loop_of_test)
+    return HttpResponse("sees")
+
+
+async def loop_of_thread():
+    return asyncio.get_running_loop()
+
+
+loop_of_test: asyncio.AbstractEventLoop
+
+
+@async_only_middleware
+def notes_what_is_seen(get_response):
+    async def middleware(request):
+        seen.set("by middleware")
+        response = await get_response(request)
+        trail.append(seen.get())
+        return response
+
+    return middleware
+
+
+@override_settings(MIDDLEWARE=[f"{__name__}.notes_what_is_seen"])
+async def test_a_synchronous_view_has_the_context_and_the_event_loop_of_its_request(get):
+    global loop_of_test  # noqa: PLW0603
+    loop_of_test = asyncio.get_running_loop()
+    with Route("sees/", sees):
+        await get("/sees/")
+    assert trail == ["by middleware", True, "by the view"]
+
+
+async def ignores_cancellation():
+    try:
+        await Gate.wait()
+    except asyncio.CancelledError:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("awaited", "expected"),
+    [(Gate.wait, ["cancelled", "CancelledError"]), (ignores_cancellation, ["cancelled", "None"])],
+)
+async def test_what_a_synchronous_view_awaits_is_cancelled_with_it(awaited, expected):
+    def view(request):
+        try:
+            trail.append(str(async_to_sync(awaited)()))
+        except asyncio.CancelledError:
+            trail.append("CancelledError")
+            raise
+        return HttpResponse("awaited")
+
+    with Route("awaits/", view):
+        application = await send("/awaits/")
+        await Gate.entered.wait()
+        await application.send_input({"type": "http.disconnect"})
+        await application.wait(5)
+    await until(lambda: trail == expected)
+
+
 async def test_the_next_request_has_the_same_thread(get):
     for _ in range(5):
         await get("/sync/")
