@@ -85,7 +85,7 @@ def _behind(method: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
     @wraps(method)
     async def behind(*args: P.args, **kwargs: P.kwargs) -> R:
         lease = _lease.get()
-        if lease is None:
+        if lease is None or not lease.is_aside:
             return await method(*args, **kwargs)
         with lease.behind(internals.take_waiting_thread()):
             return await method(*args, **kwargs)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -127,6 +129,15 @@ urlpatterns = [
 def only_sync(get_response):
     def middleware(request):
         return get_response(request)
+
+    return middleware
+
+
+@sync_only_middleware
+def in_own_thread(get_response):
+    def middleware(request):
+        with ThreadPoolExecutor(1) as executor:
+            return executor.submit(copy_context().run, get_response, request).result(10)
 
     return middleware
 
@@ -272,6 +283,13 @@ async def test_a_transaction_around_the_view_is_the_one_of_its_queries(get, post
         bodies = [(await answer)[1]["body"] for answer in answers]
     assert bodies == [b"True"] * 4
     await until(lambda: request_threads.busy == 0)
+
+
+async def test_middleware_may_go_on_in_a_thread_of_its_own(get, postgres):
+    """There `async_to_sync()` has an event loop of its own, as under Django's handler."""
+    with middleware("in_own_thread"):
+        start, body = await get("/finds/one/")
+    assert (start["status"], body["body"]) == (200, b"None")
 
 
 async def test_a_hook_that_a_thread_waits_for_may_need_one(get):

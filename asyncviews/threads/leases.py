@@ -122,8 +122,15 @@ class Lease(Executor):
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Let others have the place while the thread waits; in a call of the lease, on its thread."""
+        """Let others have the place while the thread waits.
+
+        To be entered in a call of the lease; elsewhere, as in a thread of the project's own that has
+        this context, nothing happens.
+        """
         thread = cast("Thread", threading.current_thread())
+        if getattr(thread, "pool", None) is not self._pool:
+            yield
+            return
         state = thread.examine(self, waits=True)
         frame, resume = Frame(), Resume()
         with self._pool.lock:
@@ -156,6 +163,11 @@ class Lease(Executor):
             with self._pool.lock:
                 frame.executor = None
                 self._pool.dequeue(self)
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether a thread waits `aside()` for what is behind it."""
+        return bool(self._frames)
 
     def needs_thread(self, *, waits: bool) -> bool:
         """Whether it keeps the thread of a call that has ended, or waits."""
