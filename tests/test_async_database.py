@@ -104,6 +104,23 @@ async def test_a_request_has_a_connection_of_its_own_and_no_thread(get, database
     await until(lambda: database.sessions() == 0)
 
 
+async def test_connections_of_a_pool_go_back_to_it(get, database, monkeypatch):
+    settings = backend.async_connections.settings["default"]
+    settings = settings | {
+        "OPTIONS": settings["OPTIONS"] | {"pool": {"min_size": 1, "max_size": 2}}
+    }
+    monkeypatch.setitem(vars(backend.async_connections), "settings", {"default": settings})
+    try:
+        for _ in range(2):
+            answers = await asyncio.gather(*(get("/queries/") for _ in range(10)))
+            assert [body["body"] for _, body in answers] == [b"same"] * 10
+        assert len(set(pids)) <= 2
+        assert database.sessions() <= 2
+    finally:
+        async with backend.async_new_connection():
+            await backend.async_connections["default"].close_pool()
+
+
 async def test_one_whose_client_leaves_closes_it(database):
     application = ApplicationCommunicator(ASGIHandler(), http_scope("/waits/"))
     await application.send_input({"type": "http.request", "body": b""})
