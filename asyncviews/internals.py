@@ -478,10 +478,10 @@ CONNECTION_STATE = frozenset({
     "alias", "atomic_blocks", "autocommit", "client", "close_at", "closed_in_transaction",
     "commit_on_exit", "connection", "creation", "data_types", "errors_occurred",
     "execute_wrappers", "features", "health_check_done", "health_check_enabled", "in_atomic_block",
-    "introspection", "isolation_level", "needs_rollback", "ops", "queries_log", "rollback_exc",
-    "run_commit_hooks_on_set_autocommit_on", "run_on_commit", "savepoint_ids", "savepoint_state",
-    "validation", "_named_cursor_idx", "_thread_ident", "_thread_sharing_count",
-    "_thread_sharing_lock",
+    "init_commands", "introspection", "isolation_level", "needs_rollback", "operators", "ops",
+    "pattern_ops", "queries_log", "rollback_exc", "run_commit_hooks_on_set_autocommit_on",
+    "run_on_commit", "savepoint_ids", "savepoint_state", "transaction_mode", "validation",
+    "_named_cursor_idx", "_thread_ident", "_thread_sharing_count", "_thread_sharing_lock",
 })  # fmt: skip
 """The attributes of a database connection that Django sets as it is used."""
 
