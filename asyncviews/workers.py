@@ -28,19 +28,17 @@ from asyncviews.backlog import refuse
 from asyncviews.pulse import BEATS, Repeated, Silence, beat
 from asyncviews.server import (
     KEEP_ALIVE_TIMEOUT,
-    PROCESS_GRACE,
     RESTART_SIGNAL,
     STOP_SIGNALS,
-    Action,
     Options,
     ServerError,
     Signals,
-    Stop,
     check_certificate,
     hasten_exit,
     log_to_stderr,
     serve_process,
 )
+from asyncviews.stop import PROCESS_GRACE, Action, Stop
 
 logger = logging.getLogger("asyncviews.server")
 

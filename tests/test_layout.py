@@ -24,7 +24,7 @@ permissions
 generic auth dashboard
 openapi checks_urls checks_unions checks_settings
 asgi
-metrics checks testing
+metrics checks testing stop
 server apps pytest_plugin
 workers startup
 management

@@ -20,10 +20,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from hypercorn.config import Sockets
 
-from asyncviews import health, server
+from asyncviews import health, server, stop
 from asyncviews.management.commands.runserver import RequestLogger
 from asyncviews.protocols import Config
-from asyncviews.server import AccessLogger, Application, Receive, Scope, Send, ServerError, Stop
+from asyncviews.server import AccessLogger, Application, Receive, Scope, Send, ServerError
+from asyncviews.stop import TOLD, Stop
 from tests.conftest import http_scope
 from tests.http2 import Client
 
@@ -124,7 +125,7 @@ def serve() -> Iterator[Serve]:
 def unfinished(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """One entry for each time that unfinished tasks were logged."""
     calls: list[str] = []
-    monkeypatch.setattr(server, "log_unfinished", lambda: calls.append("logged"))
+    monkeypatch.setattr(stop, "log_unfinished", lambda: calls.append("logged"))
     return calls
 
 
@@ -380,7 +381,7 @@ async def test_a_stop_is_seen_whenever_it_comes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cause", "given_back"), [(server.TOLD, ["given back"]), ("its event loop has been held.", [])]
+    ("cause", "given_back"), [(TOLD, ["given back"]), ("its event loop has been held.", [])]
 )
 def test_who_is_told_to_end_gives_back_and_who_is_forced_does_not(
     cause: str, given_back: list[str], unfinished: list[str]

@@ -9,7 +9,8 @@ import pytest
 
 from asyncviews import workers
 from asyncviews.pulse import Silence
-from asyncviews.server import Options, Stop
+from asyncviews.server import Options
+from asyncviews.stop import Stop
 from tests.conftest import until
 
 OPTIONS = Options(application="none", drain_timeout=1, hang_timeout=0.005, workers=2)

@@ -32,6 +32,7 @@ from asyncviews import server
 from asyncviews.asgi import StartupFailed, get_asgi_application
 from asyncviews.conf import SETTING, get_settings
 from asyncviews.startup import RetriedStartup
+from asyncviews.stop import Stop
 from asyncviews.text import quotable
 
 with_static = apps.is_installed("django.contrib.staticfiles")
@@ -61,7 +62,7 @@ class Command(DjangoCommand):  # type: ignore[misc, valid-type]
         if parent := os.environ.pop(PARENT_ENV, None):
             os.set_inheritable(int(parent), False)
             threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()
-        self.stop = server.Stop(DRAIN_TIMEOUT, exit_code=0)
+        self.stop = Stop(DRAIN_TIMEOUT, exit_code=0)
         self.ending = False
         if options["use_reloader"]:
             autoreload.autoreload_started.connect(self._handle_signals)
