@@ -11,29 +11,30 @@ import asyncio
 import errno
 import gc
 import logging
+import secrets
 import signal
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import hypercorn.config
 from django.core.exceptions import ImproperlyConfigured
 from hypercorn.asyncio import serve as serve_with_hypercorn
-from hypercorn.logging import AccessLogAtoms, Logger
 from hypercorn.typing import Framework
 from hypercorn.utils import LifespanTimeoutError
 
+from asyncviews import health
+from asyncviews.access_log import COMBINED, AccessLogger
 from asyncviews.backlog import refuse
 from asyncviews.checks_settings import load_application
+from asyncviews.forwarded import BehindProxies, TrustedProxies
 from asyncviews.protocols import Config, Sweeper
 from asyncviews.pulse import BEATS, Repeated, beat
 from asyncviews.stop import Action, Stop
-from asyncviews.text import quotable
 
 logger = logging.getLogger("asyncviews.server")
 
@@ -51,8 +52,8 @@ RESTART_SIGNAL = getattr(signal, "SIGUSR2", None)  # not on Windows
 BACKLOG = 1024  # connections that wait until they are accepted
 KEEP_ALIVE_TIMEOUT = 5.0  # seconds after which a connection without a request is closed
 STARTUP_TIMEOUT = 60.0  # seconds
-# Without query strings, which may hold secrets
-COMBINED_LOG_FORMAT = '%(h)s %(l)s %(l)s %(t)s "%(m)s %(U)s HTTP/%(H)s" %(s)s %(b)s "%(f)s" "%(a)s"'
+REMINDER = 100  # requests after which a worker says again that it has had `max_requests`
+JITTER = 10  # one part in so many, by which workers may have more than `max_requests`
 HANDSHAKE = 0.05  # seconds that connections have to be there when they were being made
 NEWCOMER_GRACE = 0.5  # seconds that the last connections have to bring their first request
 CONNECTION_GRACE = 0.5  # seconds that Hypercorn has to close connections once all is drained
@@ -65,17 +66,35 @@ class ServerError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How to serve. `application` is a dotted path; timeouts are in seconds, and 0 is for ever."""
+    """How to serve. `application` is a dotted path; timeouts are in seconds, and 0 is for ever.
+
+    `access_log` is a format, `max_requests` 0 without a limit, and `pid_file` a path.
+    """
 
     application: str
     drain_timeout: float
     hang_timeout: float = 0.0
     slow_client_timeout: float = 0.0
+    keep_alive_timeout: float = KEEP_ALIVE_TIMEOUT
     workers: int = 1
+    max_requests: int = 0
     certfile: str | None = None
     keyfile: str | None = None
-    access_log: bool = False
+    access_log: str | None = None
     h2c: bool = False
+    proxies: TrustedProxies | None = None
+    pid_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What a process that serves does when something happens."""
+
+    ready: Action
+    """When the application has started, on the event loop."""
+    signals: Signals
+    worn: Action = lambda: None
+    """When it has been asked `max_requests` times, on the event loop; perhaps repeatedly."""
 
 
 def run(
@@ -94,7 +113,8 @@ def run(
         ServerError: the application did not start, or did not drain in time, or a part of it has
             failed for good.
     """
-    asyncio.run(_serve(Lifespan(application, stop, ready), config, stop, signals or {}))
+    with health.lifetime():
+        asyncio.run(_serve(Lifespan(application, stop, ready), config, stop, signals or {}))
 
 
 async def _serve(lifespan: Lifespan, config: Config, stop: Stop, signals: Signals) -> None:
@@ -111,6 +131,7 @@ async def _serve(lifespan: Lifespan, config: Config, stop: Stop, signals: Signal
     )
     server.add_done_callback(lambda _: lifespan.server_ended())
     await stop.wait()
+    health.retire()  # a probe that comes now is to hear it
     retiring.cancel()
     failed = server.done()
     if lifespan.starting:
@@ -355,7 +376,7 @@ def configure(
     """Return a configuration of Hypercorn, which takes the sockets over."""
     config = Config()
     config.logger_class = AccessLogger
-    config.access_log_format = COMBINED_LOG_FORMAT
+    config.access_log_format = COMBINED
     config.bind = [f"fd://{sock.detach()}" for sock in sockets]
     config.backlog = BACKLOG
     config.keep_alive_timeout = KEEP_ALIVE_TIMEOUT
@@ -365,38 +386,6 @@ def configure(
     # Ours comes first. On Python 3.11 Hypercorn would cancel requests after 3 seconds.
     config.graceful_timeout = config.shutdown_timeout = 3600.0
     return config
-
-
-class AccessLogger(Logger):
-    """Hypercorn's, whose lines no request can break or forge, in the combined log format."""
-
-    def __init__(self, config: hypercorn.config.Config) -> None:
-        super().__init__(config)
-        for handler in self.access_logger.handlers if self.access_logger else ():
-            handler.setFormatter(None)  # the format has a time of its own
-
-    def atoms(self, request: Any, response: Any, request_time: float) -> Mapping[str, str]:
-        atoms = AccessLogAtoms(request, response, request_time)
-        client = request.get("client") or [""]
-        atoms["h"] = client[0] or "-"  # over a Unix socket there is none
-        return _Quotable(atoms)
-
-
-class _Quotable(Mapping[str, Any]):
-    """A mapping whose strings cannot leave the quotes that a format has around them."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
-
-    def __getitem__(self, key: str) -> Any:
-        value = self._values[key]
-        return quotable(value) if isinstance(value, str) else value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
 
 
 def load(path: str) -> Application:
@@ -412,20 +401,41 @@ def load(path: str) -> Application:
         raise ServerError(str(exc)) from exc
 
 
+class Counted:
+    """An application that says when it has had as many requests as it was to have, and again later."""
+
+    def __init__(self, application: Application, limit: int, worn: Action) -> None:
+        self._application = application
+        self._left = limit
+        self._worn = worn
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] != "lifespan":
+            self._left -= 1
+            if self._left <= 0 and self._left % REMINDER == 0:
+                self._worn()
+        return self._application(scope, receive, send)
+
+
 def serve_process(
-    options: Options,
-    sockets: Sequence[socket.socket],
-    stop: Stop,
-    ready: Action,
-    signals: Signals,
+    options: Options, sockets: Sequence[socket.socket], stop: Stop, hooks: Hooks
 ) -> None:
     stop.enforce()
     config = configure(sockets, certfile=options.certfile, keyfile=options.keyfile)
-    config.accesslog = "-" if options.access_log else None
+    if options.access_log is not None:
+        config.accesslog, config.access_log_format = "-", options.access_log
     config.cleartext_h2 = options.h2c
+    config.keep_alive_timeout = options.keep_alive_timeout
     config.slow_client_timeout = options.slow_client_timeout
     config.shares_sockets = options.workers > 1
-    run(load(options.application), config, stop, ready=ready, signals=signals)
+    application = load(options.application)
+    if options.proxies:
+        application = BehindProxies(application, options.proxies)
+    if most := options.max_requests:
+        # Workers that have started together are not to end together.
+        limit = most + secrets.randbelow(most // JITTER + 1)
+        application = Counted(application, limit, hooks.worn)
+    run(application, config, stop, ready=hooks.ready, signals=hooks.signals)
 
 
 def log_to_stderr() -> None:

@@ -39,6 +39,8 @@ class Stop:
         self.retired = False
         self.reported = False
         self.failure = ""
+        self.before_force: Action = lambda: None
+        """Called before the process ends itself by force, which runs no other cleanup."""
         self._loop_thread = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._event = asyncio.Event()
@@ -56,7 +58,7 @@ class Stop:
     def retire(self) -> None:
         """Ask to take no more connections, and to end each one with its next response.
 
-        Whoever asks leaves the clients `KEEP_ALIVE_TIMEOUT` seconds until the stop: then no
+        Whoever asks leaves the clients `keep_alive_timeout` seconds until the stop: then no
         connection is cut while its next request is on the way.
         """
         health.retire()
@@ -125,6 +127,7 @@ class Stop:
             cause = f"it did not stop within {limit:g} s."
         causes.put(cause)
         reporter.join(GIVE_BACK if cause == TOLD else LAST_LINES)
+        self.before_force()
         os._exit(self.exit_code)
 
     def _report_end(self, causes: SimpleQueue[str]) -> None:

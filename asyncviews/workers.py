@@ -1,4 +1,4 @@
-"""Serving in one process or in several: the parent of workers replaces, restarts, drains them."""
+"""Serving in several processes: the parent of workers replaces, restarts, drains them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ import django
 
 from asyncviews import health
 from asyncviews.backlog import refuse
+from asyncviews.process_title import set_title
 from asyncviews.pulse import BEATS, Repeated, Silence, beat
 from asyncviews.server import (
-    KEEP_ALIVE_TIMEOUT,
     RESTART_SIGNAL,
     STOP_SIGNALS,
+    Hooks,
     Options,
     ServerError,
     Signals,
@@ -39,82 +40,42 @@ from asyncviews.server import (
     serve_process,
 )
 from asyncviews.stop import PROCESS_GRACE, Action, Stop
+from asyncviews.systemd import Notifier
 
 logger = logging.getLogger("asyncviews.server")
+
+TITLE = "asyncviews serve"
 
 # Seconds
 WORKER_GRACE = 0.9  # after the deadline of a drain, when a worker is killed
 SHORT_LIFE = 10.0  # each worker in turn that ends sooner is replaced later
 LONGEST_DELAY = 30.0  # between such workers
 LAST_WORDS = 1.0  # for a worker that hangs to say what it does, before it is killed
-# From when a worker takes no more connections until it drains: the idle ones have been closed by
-# then, and each of the others with a response.
-RETIREMENT = KEEP_ALIVE_TIMEOUT + 0.5
+# With the timeout of idle connections: from when a worker takes no more connections until it drains.
+# The idle ones have been closed by then, and each of the others with a response.
+RETIREMENT_GRACE = 0.5
 
 # What a parent and its worker tell each other, line by line. Other lines of a worker say in JSON
 # why it failed. The end of the stream is the end of the other process.
 READY = b"ready\n"
 ALIVE = b"alive\n"  # from its event loop
 REPLACE = b"replace\n"  # a part of it has failed for good
+WORN = b"worn\n"  # it has had `max_requests`
 HUNG = b"hung\n"
 RETIRE = b"retire\n"
 DRAIN = b"drain\n"
 HURRY = b"hurry\n"
 
 
-def serve(options: Options, sockets: Sequence[socket.socket], *, ready: Action) -> int:
-    """Serve on these sockets until SIGTERM, SIGINT or SIGHUP, and drain; return the exit code.
-
-    SIGUSR2 replaces the workers, one after the other. After the drain the caller's process has to
-    end, for it is ended when the deadline passes. `ready` is called when the application has
-    started, in all workers.
-
-    Raises:
-        ServerError: the application did not start, or did not drain in time.
-    """
-    log_to_stderr()
-    try:
-        if options.workers > 1:
-            return asyncio.run(_Supervisor(options, sockets, ready).run())
-        stop = Stop(options.drain_timeout)
-        signals = dict.fromkeys(STOP_SIGNALS, stop.set_or_hurry) | _on_restart(_refuse_restart)
-        started = partial(_start_alone, ready, stop, options.hang_timeout)
-        with health.replacing(stop.fail):
-            serve_process(options, sockets, stop, started, signals)
-        return 0
-    finally:
-        hasten_exit()
-
-
-def _on_restart(action: Action) -> dict[signal.Signals, Action]:
+def on_restart(action: Action) -> dict[signal.Signals, Action]:
     return {} if RESTART_SIGNAL is None else {RESTART_SIGNAL: action}
 
 
-def _refuse_restart() -> None:
-    logger.error("There are no workers to restart: SIGUSR2 needs --workers 2 or more.")
-
-
-def _start_alone(ready: Action, stop: Stop, hang_timeout: float) -> None:
-    """Be ready, on the event loop, and have a thread watch that loop."""
-    ready()
-    if hang_timeout:
-        silence = Silence(hang_timeout / BEATS)
-        beat(silence.end, hang_timeout / BEATS)
-        watch = (silence, stop, hang_timeout)
-        threading.Thread(
-            target=_end_when_silent, args=watch, name="asyncviews-pulse", daemon=True
-        ).start()
-
-
-def _end_when_silent(silence: Silence, stop: Stop, hang_timeout: float) -> None:
-    def look() -> None:
-        if silence.look() >= hang_timeout and not stop.requested:
-            stop.end_hung(hang_timeout)
-
-    watch = Repeated(look, "The watch over the event loop", logger)
-    while not stop.requested:
-        time.sleep(hang_timeout / BEATS)
-        watch()
+def say_ready(notifier: Notifier, options: Options) -> None:
+    """Tell systemd, and give it signs of life from the running event loop."""
+    notifier.ready(f"Serving {options.application}.")
+    if notifier.watchdog:
+        beat(notifier.alive, notifier.watchdog / BEATS)
 
 
 def _work(options: Options, sockets: Sequence[socket.socket], parent: socket.socket) -> None:
@@ -131,16 +92,20 @@ def _work(options: Options, sockets: Sequence[socket.socket], parent: socket.soc
     if not faulthandler.is_enabled():
         faulthandler.enable()  # what cannot obey any more is sent SIGABRT, and says what it does
     # What a terminal sends reaches workers, too, but the parent decides. So may SIGTERM.
-    ignored: Signals = dict.fromkeys(STOP_SIGNALS, lambda: None) | _on_restart(lambda: None)
-    signals = {**ignored, signal.SIGTERM: stop.set}
+    ignored: Signals = dict.fromkeys(STOP_SIGNALS, lambda: None) | on_restart(lambda: None)
+    hooks = Hooks(
+        ready=partial(_start_work, parent, stop, options.hang_timeout),
+        signals={**ignored, signal.SIGTERM: stop.set},
+        worn=partial(_say, parent, WORN),
+    )
     try:
+        set_title(f"{TITLE} {options.application}, worker")
         django.setup()
         log_to_stderr()
         if options.certfile:  # it may have changed since the parent looked at it
             check_certificate(options.certfile, options.keyfile or options.certfile)
-        ready = partial(_start_work, parent, stop, options.hang_timeout)
         with health.replacing(partial(_ask_for_another, parent, stop)):
-            serve_process(options, sockets, stop, ready, signals)
+            serve_process(options, sockets, stop, hooks)
     except Exception as exc:  # noqa: BLE001 - the parent says it
         known = isinstance(exc, ServerError)
         reason = str(exc) if known else "".join(traceback.format_exception(exc))
@@ -158,7 +123,11 @@ def _start_work(parent: socket.socket, stop: Stop, hang_timeout: float) -> None:
 
 
 def _sign(parent: socket.socket, stop: Stop) -> None:
-    line = REPLACE if stop.failure else ALIVE
+    _say(parent, REPLACE if stop.failure else ALIVE)
+
+
+def _say(parent: socket.socket, line: bytes) -> None:
+    """Tell the parent what is told again, so that it may be lost."""
     with suppress(OSError):  # the parent is gone, or stopped: the loop must not wait for it
         parent.send(line, socket.MSG_DONTWAIT)
 
@@ -189,6 +158,7 @@ class _Worker:
         self.ready = False
         self.hung = False
         self.failed = False
+        self.worn = False
         self.short_lives = 0
         self.silence = Silence(options.hang_timeout / BEATS)
         self.settled = asyncio.Event()
@@ -202,7 +172,7 @@ class _Worker:
             target=_work, args=(options, sockets, theirs)
         )
         # Blocked in the worker until it has handlers.
-        blocked = [*STOP_SIGNALS, *_on_restart(lambda: None)]
+        blocked = [*STOP_SIGNALS, *on_restart(lambda: None)]
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
         try:
             process.start()
@@ -211,7 +181,7 @@ class _Worker:
         theirs.close()
         self.process: BaseProcess = process
 
-    async def watch(self, on_ready: Action, on_failure: Action) -> int:
+    async def watch(self, on_ready: Action, on_failure: Action, on_worn: Action) -> int:
         """Wait until the worker has ended; return its exit code."""
         reader, writer = await asyncio.open_connection(sock=self._ours)
         with suppress(ConnectionError, ValueError):
@@ -224,7 +194,10 @@ class _Worker:
                 elif line == REPLACE and not self.failed:
                     self.failed = True
                     on_failure()
-                elif line not in {ALIVE, REPLACE}:
+                elif line == WORN and not self.worn:
+                    self.worn = True
+                    on_worn()
+                elif line not in {ALIVE, REPLACE, WORN}:
                     self.reason = json.loads(line)
         writer.close()
         self.process.join(1)
@@ -269,15 +242,20 @@ def _forget_gauges(pid: int) -> None:
             multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
-class _Supervisor:
+class Supervisor:
     """The parent of workers: replaces those that end, restarts them, and ends them all."""
 
     def __init__(
-        self, options: Options, sockets: Sequence[socket.socket], on_ready: Action
+        self,
+        options: Options,
+        sockets: Sequence[socket.socket],
+        on_ready: Action,
+        notifier: Notifier,
     ) -> None:
         self._options = options
         self._sockets = sockets
         self._on_ready = on_ready
+        self._notifier = notifier
         self._missing = options.workers
         self._workers: set[_Worker] = set()
         self._keepers: set[asyncio.Task[int]] = set()
@@ -289,7 +267,7 @@ class _Supervisor:
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         actions = dict.fromkeys(STOP_SIGNALS, self._drain_or_hurry)
-        for signum, action in {**actions, **_on_restart(self._restart_asked.set)}.items():
+        for signum, action in {**actions, **on_restart(self._restart_asked.set)}.items():
             loop.add_signal_handler(signum, action)
         for _ in range(self._options.workers):
             self._keep(self._start_worker())
@@ -333,7 +311,11 @@ class _Supervisor:
         """
         may_fail = False
         while True:
-            code = await worker.watch(self._note_ready, partial(self._note_failure, worker))
+            code = await worker.watch(
+                self._note_ready,
+                partial(self._note_failure, worker),
+                partial(self._note_worn, worker),
+            )
             self._workers.remove(worker)
             end = f"{worker} has ended with {_describe(code)}. {worker.reason}".rstrip()
             if self._stopping.is_set() or not worker.is_replaced:
@@ -358,17 +340,20 @@ class _Supervisor:
         self._missing -= 1
         if self._missing == 0:
             self._on_ready()
+            say_ready(self._notifier, self._options)
 
     # A restart
 
     async def _restart_when_asked(self) -> None:
         while await self._restart_asked.wait():
             self._restart_asked.clear()
+            self._notifier.reloading()
             try:
                 if await self._restart(time.monotonic()):
                     logger.info("All workers have been restarted.")
             except Exception:
                 logger.exception("The restart has failed, and the old workers go on.")
+            self._notifier.ready()
 
     async def _restart(self, began: float) -> bool:
         """Replace each worker by one that is ready, until one fails; tell whether all are new."""
@@ -406,25 +391,30 @@ class _Supervisor:
         logger.info("%s takes no more connections, and drains.", worker)
         worker.tell(RETIRE)
         loop = asyncio.get_running_loop()
-        loop.call_later(RETIREMENT, worker.tell, DRAIN)
-        limit = RETIREMENT + self._options.drain_timeout + WORKER_GRACE
+        retirement = self._options.keep_alive_timeout + RETIREMENT_GRACE
+        loop.call_later(retirement, worker.tell, DRAIN)
+        limit = retirement + self._options.drain_timeout + WORKER_GRACE
         loop.call_later(limit, self._kill, worker)
 
-    # Workers that have failed, or hang
+    # Workers that have failed, have had their requests, or hang
 
     def _note_failure(self, worker: _Worker) -> None:
-        self._help(self._replace_failed(worker))
+        lives, delay = worker.count_short_lives()
+        logger.error("A part of %s has failed. It is replaced in %g s.", worker, delay)
+        self._help(self._replace_in(worker, delay, lives))
 
-    async def _replace_failed(self, old: _Worker) -> None:
-        """Replace a worker that serves, but not as it should, as soon as another one starts."""
-        lives, delay = old.count_short_lives()
-        logger.error("A part of %s has failed. It is replaced in %g s.", old, delay)
+    def _note_worn(self, worker: _Worker) -> None:
+        logger.info("%s has had --max-requests, and is replaced.", worker)
+        self._help(self._replace_in(worker, 0, 0))
+
+    async def _replace_in(self, old: _Worker, delay: float, lives: int) -> None:
+        """Replace a worker that serves as soon as another one starts, in `delay` seconds or later."""
         while not await self._stops_within(delay):
             async with self._replacing:
                 if old not in self._workers or not old.is_replaced or self._stopping.is_set():
                     return
                 new = await self._replace(old, short_lives=lives)
-            if new.ready:
+            if new.ready or self._stopping.is_set():
                 return
             delay = min(max(2 * delay, 1.0), LONGEST_DELAY)
             logger.error("%s goes on, for no other starts. The next try is in %g s.", old, delay)
@@ -471,6 +461,7 @@ class _Supervisor:
     def _drain(self) -> None:
         if not self._stopping.is_set():
             self._stopping.set()
+            self._notifier.stopping()
             for sock in self._sockets:
                 refuse(sock.fileno())
                 sock.close()

@@ -12,7 +12,7 @@ PACKAGE = Path(asyncviews.__file__).parent
 LAYERS = """
 conf threads async_database garbage annotations thread_usage urlconf overrides pulse text hooks notes backlog
 forwarded pid_file process_title systemd
-internals streaming telemetry origin
+internals streaming telemetry origin access_log
 connections problems inline_rules resolving resources validators health
 sources inline
 errors handler background protocols habits
@@ -27,6 +27,7 @@ asgi
 metrics checks testing stop
 server apps pytest_plugin
 workers startup
+serving
 management
 """.strip().splitlines()
 

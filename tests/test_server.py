@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import socket
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from hypercorn.config import Sockets
 from asyncviews import health, server, stop
 from asyncviews.management.commands.runserver import RequestLogger
 from asyncviews.protocols import Config
-from asyncviews.server import AccessLogger, Application, Receive, Scope, Send, ServerError
+from asyncviews.server import Application, Counted, Receive, Scope, Send, ServerError
 from asyncviews.stop import TOLD, Stop
 from tests.conftest import http_scope
 from tests.http2 import Client
@@ -181,6 +180,48 @@ def test_a_new_connection_may_still_bring_its_request(serve: Serve) -> None:
     assert answer.startswith(b"http/1.1 200")
     assert b"connection: close" in answer
     assert running.wait() is None
+
+
+def test_a_probe_hears_of_the_drain_at_once(serve: Serve) -> None:
+    """Before the application does, which is told when the last connections are there."""
+
+    class Probed(Site):
+        async def startup(self, send: Send) -> None:
+            health.started()
+            await super().startup(send)
+
+        async def answer(self, send: Send, body: bytes) -> None:
+            await super().answer(send, str(health.is_ready()).encode())
+
+    running = serve(Probed())
+    assert running.ready.wait(5)
+    assert running.get() == "True"
+    with connect(running) as client:
+        running.stop.set()
+        while health.is_ready():
+            time.sleep(0.001)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: testserver\r\n\r\n")
+        assert client.makefile("rb").read().endswith(b"False")
+    assert running.wait() is None
+
+
+async def test_requests_are_counted_and_nothing_else() -> None:
+    """Who is not heard is told again."""
+    site, told = Site(), []
+
+    async def ignore(message: Any) -> None:
+        pass
+
+    counted = Counted(site, 3, lambda: told.append(len(told)))
+    startup = Counted(site, 1, lambda: told.append(-1))
+
+    async def receive() -> Any:
+        return {"type": f"lifespan.{'shutdown' if site.events else 'startup'}"}
+
+    await startup({"type": "lifespan"}, receive, ignore)
+    for count in range(1, 204):
+        await counted(http_scope("/"), receive, ignore)
+        assert len(told) == (0 if count < 3 else 1 + (count - 3) // 100)
 
 
 def test_one_that_brings_none_is_not_waited_for(serve: Serve) -> None:
@@ -455,6 +496,21 @@ def test_an_application_that_is_not_there() -> None:
         (("--certfile", "no.pem"), "Cannot use the certificate no.pem: [Errno 2] No such file"),
         (("--certfile", __file__), f"Cannot use the certificate {__file__}: [SSL]"),
         (("--keyfile", "no.pem"), "--keyfile needs --certfile."),
+        (("--trusted-proxy", "nginx"), "forwarded-headers: 'nginx' is no IP address or network"),
+        (("--trusted-proxy", "10.0.0.1/8"), "its address has more bits than the network"),
+        (("--forwarded-headers", "forwarded"), "--forwarded-headers needs --trusted-proxy."),
+        (
+            ("--trusted-proxy", "unix", "--forwarded-headers", "x-real-ip"),
+            "'x-real-ip' is no header of proxies; there are x-forwarded-for,",
+        ),
+        (("--access-log-format", "clf"), "--access-log-format: 'clf' is none of combined, common"),
+        (("--access-log-format", ""), "--access-log-format: '' is none of combined, common"),
+        (("--keep-alive", "0"), "--keep-alive must be a number of seconds above 0, not 0."),
+        (("--keep-alive", "nan"), "--keep-alive must be a number of seconds above 0, not nan."),
+        (("--max-requests", "0", "--workers", "2"), "--max-requests must be at least 1, not 0."),
+        (("--max-requests", "9"), "--max-requests needs --workers 2 or more, of which one is"),
+        (("0", "--pid-file", "/nowhere/pid"), "Cannot write the process id file /nowhere/pid: No"),
+        (("0", "--pid-file", __file__), f"{__file__} is no process id file, and is left as it is"),
     ],
 )
 def test_bad_input_of_serve_is_a_command_error(
@@ -493,20 +549,3 @@ async def test_requests_are_logged_as_django_does(
     assert first.getMessage() == f'"GET /a\\x1b?b=c HTTP/2" {status} 12'
     assert (first.levelname, first.status_code) == (level, status)
     assert second.getMessage() == '"GET /a\\x1b?b=c HTTP/2" connection closed'
-
-
-@pytest.mark.parametrize(
-    ("client", "host"), [(None, "-"), (("127.0.0.1", 50000), "127.0.0.1"), (("",), "-")]
-)
-async def test_the_access_log_is_in_the_combined_format(
-    client: tuple[Any, ...] | None, host: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """With one time, and without a port."""
-    config = server.configure([], certfile=None, keyfile=None)
-    config.accesslog = "-"
-    scope = {**http_scope("/a", query="secret=1"), "client": client}
-    response = {"status": 200, "headers": [(b"content-length", b"12")]}
-    await AccessLogger(config).access(scope, response, 0.1)
-    time = r"\[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]"
-    line = rf'{host} - - {time} "GET /a HTTP/1\.1" 200 12 "-" "-"\n'
-    assert re.fullmatch(line, capsys.readouterr().out)

@@ -7,10 +7,11 @@ from typing import Any, cast
 
 import pytest
 
-from asyncviews import workers
+from asyncviews import serving, workers
 from asyncviews.pulse import Silence
 from asyncviews.server import Options
 from asyncviews.stop import Stop
+from asyncviews.systemd import Notifier
 from tests.conftest import until
 
 OPTIONS = Options(application="none", drain_timeout=1, hang_timeout=0.005, workers=2)
@@ -43,18 +44,18 @@ def test_a_failure_does_not_end_the_watch_over_a_loop(
         stop.requested = True
 
     monkeypatch.setattr(stop, "end_hung", end_hung)
-    workers._end_when_silent(Fails(), stop, OPTIONS.hang_timeout)
+    serving._end_when_silent(Fails(), stop, OPTIONS.hang_timeout)
     assert ended == [OPTIONS.hang_timeout]
     assert messages(caplog) == ["The watch over the event loop failed, and goes on."]
 
 
 @pytest.fixture
-def supervisor() -> workers._Supervisor:
-    return workers._Supervisor(OPTIONS, [], lambda: None)
+def supervisor() -> workers.Supervisor:
+    return workers.Supervisor(OPTIONS, [], lambda: None, Notifier())
 
 
 async def test_a_failure_does_not_end_the_watch_over_workers(
-    supervisor: workers._Supervisor,
+    supervisor: workers.Supervisor,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -72,7 +73,7 @@ async def test_a_failure_does_not_end_the_watch_over_workers(
 
 
 async def test_a_restart_that_fails_leaves_the_next_to_come(
-    supervisor: workers._Supervisor,
+    supervisor: workers.Supervisor,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:

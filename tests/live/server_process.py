@@ -150,7 +150,9 @@ def workers(server: ServerProcess) -> set[int]:
     pid = server.process.pid
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     commands = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
-    return {child for child, command in commands.items() if b"spawn_main" in command}
+    # Before and after it has a title; the other child is the resource tracker of multiprocessing.
+    names = b"spawn_main", b", worker"
+    return {child for child, cmd in commands.items() if any(name in cmd for name in names)}
 
 
 def free_port() -> int:

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -44,7 +45,7 @@ http {{
 }}
 """
 
-StartNginx = Callable[[Path], str]
+StartNginx = Callable[..., str]
 
 
 def shown(language: str) -> str:
@@ -54,18 +55,19 @@ def shown(language: str) -> str:
 
 @pytest.fixture
 def start_nginx(tmp_path: Path) -> Iterator[StartNginx]:
-    """Start nginx as the guide has it, before a Unix socket; return its URL."""
+    """Start nginx as the guide has it, before a Unix socket, with TLS if asked; return its URL."""
     nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if nginx is None:
         missing("no nginx")
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(path: Path) -> str:
+    def start(path: Path, certificate: Path | None = None) -> str:
         port = free_port()
+        tls = f"ssl; ssl_certificate {certificate}; ssl_certificate_key {certificate};"
         places = {
             "/run/site/http.sock": str(path),
             "/srv/site/static/": f"{LIVE}/project/static/",
-            "listen 80;": f"listen 127.0.0.1:{port};",
+            "listen 80;": f"listen 127.0.0.1:{port} {tls if certificate else ';'}",
         }
         site = shown("nginx")
         for place, here in places.items():
@@ -76,7 +78,7 @@ def start_nginx(tmp_path: Path) -> Iterator[StartNginx]:
         config = tmp_path / "nginx.conf"
         config.write_text(NGINX.format(home=tmp_path, user=user, site=site))
         started.append(subprocess.Popen([nginx, "-c", str(config), "-p", str(tmp_path)]))
-        url = f"http://127.0.0.1:{port}"
+        url = f"http{'s' if certificate else ''}://127.0.0.1:{port}"
         until(lambda: listens(port))
         return url
 
@@ -103,6 +105,35 @@ def test_behind_nginx_events_arrive_when_they_are_sent(
     assert httpx.get(f"{url}/static/hello.txt").status_code == 200
     assert int(httpx.get(url).text) == server.process.pid
     assert server.stop()[0] == 0
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_behind_nginx_the_site_knows_who_asks_and_how(
+    start_server: StartServer,
+    start_nginx: StartNginx,
+    tmp_path: Path,
+    certificate: Path,
+    secure: bool,
+) -> None:
+    """As the unit of systemd says it, and whatever the client makes up."""
+    exec_start = re.findall(r"^ExecStart=.* serve (.*)$", shown("ini"), re.MULTILINE)[0]
+    options = exec_start.replace("/run/site", str(tmp_path)).split()
+    server = start_server("django", "serve", *options, "--access-log")
+    server.wait_for_output("Serving ")
+    url = start_nginx(tmp_path / "http.sock", certificate if secure else None)
+    made_up = {
+        "X-Forwarded-For": "6.6.6.6",
+        "X-Forwarded-Proto": "http" if secure else "https",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Port": "1",
+        "Forwarded": "for=6.6.6.6;proto=https;host=evil.example",
+    }
+    context = ssl.create_default_context(cafile=str(certificate))
+    answer = httpx.get(f"{url}/whoami/", headers=made_up, verify=context).json()
+    scheme, port = ("https", "443") if secure else ("http", "80")
+    assert answer == {"address": "127.0.0.1", "url": f"{scheme}://127.0.0.1/", "port": port}
+    assert server.stop()[0] == 0
+    assert re.search(r'(?m)^127\.0\.0\.1 - - .* "GET /whoami/ ', server.output)
 
 
 def test_behind_nginx_a_restart_fails_no_request(

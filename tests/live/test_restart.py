@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from asyncviews.workers import RETIREMENT
+from asyncviews.server import KEEP_ALIVE_TIMEOUT
 from tests.live.conftest import StartServer
 from tests.live.server_process import is_running, until, workers
 
@@ -208,7 +208,7 @@ def test_a_stop_during_a_restart_is_a_stop(start_server: StartServer) -> None:
     server.wait_for_output("takes no more connections")
     code, elapsed = server.stop()
     assert code == 0
-    assert elapsed < RETIREMENT
+    assert elapsed < KEEP_ALIVE_TIMEOUT
     assert server.notes.count("opened") == server.notes.count("closed")
 
 

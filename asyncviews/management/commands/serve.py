@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
+from asyncviews.access_log import COMBINED, FORMATS, parse_format
 from asyncviews.conf import get_settings
-from asyncviews.server import Options, ServerError, check_certificate, listen, url
-from asyncviews.workers import serve
+from asyncviews.forwarded import DEFAULT_HEADERS, HEADERS, STANDARD, UNIX, TrustedProxies
+from asyncviews.pid_file import PidFileError
+from asyncviews.server import (
+    KEEP_ALIVE_TIMEOUT,
+    Options,
+    ServerError,
+    check_certificate,
+    listen,
+    url,
+)
+from asyncviews.serving import serve
 
 
 class Command(BaseCommand):
@@ -47,11 +58,49 @@ class Command(BaseCommand):
         parser.add_argument(
             "--access-log", action="store_true", help="Write a line for each request to stdout."
         )
+        parser.add_argument(
+            "--access-log-format",
+            metavar="FORMAT",
+            help=f"{', '.join(FORMATS)}, or a format with atoms such as %%(h)s; implies --access-log. "
+            "Default: combined",
+        )
+        parser.add_argument(
+            "--trusted-proxy",
+            action="append",
+            default=[],
+            metavar="ADDRESS",
+            help="A proxy whose forwarded headers are believed: an IP address, a network such as "
+            f"10.0.0.0/8, or {UNIX} for who connects to a Unix socket. May be repeated. Default: none",
+        )
+        parser.add_argument(
+            "--forwarded-headers",
+            metavar="NAMES",
+            help=f"Which of their headers: a list, with commas, of {', '.join(HEADERS)}, or "
+            f"{STANDARD}. Name only what the proxy sets. Default: {DEFAULT_HEADERS}",
+        )
+        parser.add_argument(
+            "--keep-alive",
+            type=float,
+            default=KEEP_ALIVE_TIMEOUT,
+            metavar="SECONDS",
+            help="How long a connection stays open without a request: longer than the proxy keeps "
+            f"it. Default: {KEEP_ALIVE_TIMEOUT:g}",
+        )
+        parser.add_argument(
+            "--max-requests",
+            type=int,
+            metavar="COUNT",
+            help="Replace a worker after so many requests, or up to a tenth more. Needs --workers 2 "
+            "or more. Default: never",
+        )
+        parser.add_argument(
+            "--pid-file", metavar="PATH", help="Write the process id to this file while it runs."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             self._serve(options)
-        except (ServerError, ImproperlyConfigured) as exc:
+        except (ServerError, PidFileError, ImproperlyConfigured) as exc:
             raise CommandError(exc) from exc
 
     def _serve(self, options: dict[str, Any]) -> None:
@@ -75,10 +124,7 @@ class Command(BaseCommand):
                 'for most projects "<project>.asgi.application".'
             )
         workers, certfile = options["workers"], options["certfile"]
-        if workers < 1:
-            raise CommandError(f"--workers must be at least 1, not {workers}.")
-        if workers > 1 and sys.platform == "win32":
-            raise CommandError("--workers needs a POSIX system; start several servers instead.")
+        _check_numbers(workers, options["max_requests"], options["keep_alive"])
         keyfile = options["keyfile"] or certfile
         if certfile:
             check_certificate(certfile, keyfile)
@@ -89,9 +135,46 @@ class Command(BaseCommand):
             drain_timeout=get_settings().drain_timeout,
             hang_timeout=get_settings().hang_timeout,
             slow_client_timeout=get_settings().slow_client_timeout,
+            keep_alive_timeout=options["keep_alive"],
             workers=workers,
+            max_requests=options["max_requests"] or 0,
             certfile=certfile,
             keyfile=keyfile,
-            access_log=options["access_log"],
+            access_log=_access_log(options["access_log"], options["access_log_format"]),
             h2c=options["h2c"],
+            proxies=_proxies(options["trusted_proxy"], options["forwarded_headers"]),
+            pid_file=options["pid_file"],
         )
+
+
+def _check_numbers(workers: int, max_requests: int | None, keep_alive: float) -> None:
+    if workers < 1:
+        raise CommandError(f"--workers must be at least 1, not {workers}.")
+    if workers > 1 and sys.platform == "win32":
+        raise CommandError("--workers needs a POSIX system; start several servers instead.")
+    if max_requests is not None and max_requests < 1:
+        raise CommandError(f"--max-requests must be at least 1, not {max_requests}.")
+    if max_requests and workers < 2:
+        raise CommandError("--max-requests needs --workers 2 or more, of which one is replaced.")
+    if not 0 < keep_alive < float("inf"):
+        raise CommandError(f"--keep-alive must be a number of seconds above 0, not {keep_alive:g}.")
+
+
+def _access_log(wanted: bool, text: str | None) -> str | None:
+    try:
+        if text is None:
+            return COMBINED if wanted else None
+        return parse_format(text)
+    except ValueError as exc:
+        raise CommandError(f"--access-log-format: {exc}") from exc
+
+
+def _proxies(proxies: Sequence[str], headers: str | None) -> TrustedProxies | None:
+    if not proxies:
+        if headers is not None:
+            raise CommandError("--forwarded-headers needs --trusted-proxy.")
+        return None
+    try:
+        return TrustedProxies.parse(proxies, DEFAULT_HEADERS if headers is None else headers)
+    except ValueError as exc:
+        raise CommandError(f"--trusted-proxy and --forwarded-headers: {exc}") from exc

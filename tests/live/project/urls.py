@@ -31,6 +31,17 @@ class Pid(AsyncView):
         return HttpResponse(str(os.getpid()))
 
 
+class WhoAmI(AsyncView):
+    """What the server says of who asks, and where."""
+
+    async def get(self, request: HttpRequest) -> dict[str, str | None]:
+        return {
+            "address": request.META.get("REMOTE_ADDR"),
+            "url": request.build_absolute_uri("/"),
+            "port": request.get_port(),
+        }
+
+
 class Nap(AsyncView):
     async def post(self, request: HttpRequest) -> HttpResponse:
         await asyncio.sleep(float(request.GET["seconds"]))
@@ -160,6 +171,7 @@ def sync_sleep(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("", Pid.as_view()),
+    path("whoami/", WhoAmI.as_view()),
     path("nap/", Nap.as_view()),
     path("sleep/", Sleep.as_view()),
     path("sync_sleep/", sync_sleep),
