@@ -30,6 +30,7 @@ from hypercorn.utils import LifespanTimeoutError
 from asyncviews import health
 from asyncviews.access_log import COMBINED, AccessLogger
 from asyncviews.backlog import refuse
+from asyncviews.body_limit import BodyLimit
 from asyncviews.checks_settings import load_application
 from asyncviews.forwarded import BehindProxies, TrustedProxies
 from asyncviews.protocols import Config, Sweeper
@@ -68,7 +69,8 @@ class ServerError(RuntimeError):
 class Options:
     """How to serve. `application` is a dotted path; timeouts are in seconds, and 0 is for ever.
 
-    `access_log` is a format, `max_requests` 0 without a limit, and `pid_file` a path.
+    `access_log` is a format, `max_requests` 0 without a limit, `max_body` in bytes, and `pid_file` a
+    path.
     """
 
     application: str
@@ -78,6 +80,7 @@ class Options:
     keep_alive_timeout: float = KEEP_ALIVE_TIMEOUT
     workers: int = 1
     max_requests: int = 0
+    max_body: int | None = None
     certfile: str | None = None
     keyfile: str | None = None
     access_log: str | None = None
@@ -429,6 +432,8 @@ def serve_process(
     config.slow_client_timeout = options.slow_client_timeout
     config.shares_sockets = options.workers > 1
     application = load(options.application)
+    if options.max_body is not None:
+        application = BodyLimit(application, options.max_body)
     if options.proxies:
         application = BehindProxies(application, options.proxies)
     if most := options.max_requests:

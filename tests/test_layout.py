@@ -11,7 +11,7 @@ PACKAGE = Path(asyncviews.__file__).parent
 
 LAYERS = """
 conf threads async_database garbage annotations thread_usage urlconf overrides pulse text hooks notes backlog
-forwarded pid_file process_title systemd
+body_limit forwarded pid_file process_title systemd
 internals streaming telemetry origin access_log
 connections problems inline_rules resolving resources validators health
 sources inline

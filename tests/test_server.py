@@ -20,6 +20,7 @@ from django.core.management import CommandError, call_command
 from hypercorn.config import Sockets
 
 from asyncviews import health, server, stop
+from asyncviews.body_limit import BodyLimit
 from asyncviews.management.commands.runserver import RequestLogger
 from asyncviews.protocols import Config
 from asyncviews.server import Application, Counted, Receive, Scope, Send, ServerError
@@ -277,6 +278,27 @@ def test_a_body_that_comes_after_the_response_is_not_wanted(serve: Serve) -> Non
         assert client.get("/").body == b"hello"
 
 
+def test_a_body_of_http2_that_is_too_long_is_refused(serve: Serve) -> None:
+    """Other requests go on."""
+
+    class Reader(Site):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            while scope["type"] == "http" and (await receive()).get("more_body"):
+                pass
+            await super().__call__(scope, receive, send)
+
+    running = serve(BodyLimit(Reader(), 10), h2c=True)
+    address = ("127.0.0.1", httpx.URL(running.url).port or 0)
+    with Client(socket.create_connection(address, 5)) as client:
+        number = client.ask("/", "POST", end=False)
+        client.h2.send_data(number, b"x" * 11)
+        client.flush()
+        answer = client.answers[number]
+        client.wait(lambda: answer.ended)
+        assert (answer.status, answer.body[:8]) == ("413", b"The body")
+        assert client.get("/").body == b"hello"
+
+
 def test_a_failing_startup_carries_the_reason(serve: Serve) -> None:
     class Failing(Site):
         async def startup(self, send: Send) -> None:
@@ -507,6 +529,7 @@ def test_an_application_that_is_not_there() -> None:
         (("--access-log-format", ""), "--access-log-format: '' is none of combined, common"),
         (("--keep-alive", "0"), "--keep-alive must be a number of seconds above 0, not 0."),
         (("--keep-alive", "nan"), "--keep-alive must be a number of seconds above 0, not nan."),
+        (("--max-body", "-1"), "--max-body must be a number of bytes, not -1."),
         (("--max-requests", "0", "--workers", "2"), "--max-requests must be at least 1, not 0."),
         (("--max-requests", "9"), "--max-requests needs --workers 2 or more, of which one is"),
         (("0", "--pid-file", "/nowhere/pid"), "Cannot write the process id file /nowhere/pid: No"),

@@ -122,6 +122,28 @@ def test_a_connection_is_kept_for_as_long_as_is_said(start_server: StartServer) 
     assert server.stop()[0] == 0
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_is_too_long_is_refused(start_server: StartServer, chunked: bool) -> None:
+    """Before a view is called, and without its end, which may never come."""
+    server = start_server(*ALONE, "--max-body", "1000")
+    server.wait_for_output("Serving ")
+    assert httpx.put(f"{server.url}/upload/", content=b"x" * 1000).json() == 1000
+    address = httpx.URL(server.url)
+    length = "Transfer-Encoding: chunked" if chunked else "Content-Length: 1000000"
+    body = b"3e9\r\n" + b"x" * 1001 + b"\r\n" if chunked else b""
+    with closing(socket.create_connection((address.host, address.port or 0))) as connection:
+        connection.settimeout(SOON)
+        head = f"PUT /upload/ HTTP/1.1\r\nHost: here\r\n{length}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert answer.lower().count(b"connection: close") == 1
+    assert answer.endswith(b"The body must not have more than 1000 bytes.\n")
+    assert server.notes.count("called") == 1
+    assert server.stop()[0] == 0
+    assert "ERROR" not in server.output
+
+
 @pytest.fixture(params=["1", "2"])
 def with_pid_file(request: pytest.FixtureRequest, start_server: StartServer, tmp_path: Path):
     def start(address: str = "127.0.0.1:0") -> ProjectServer:

@@ -87,6 +87,12 @@ class Command(BaseCommand):
             f"it. Default: {KEEP_ALIVE_TIMEOUT:g}",
         )
         parser.add_argument(
+            "--max-body",
+            type=int,
+            metavar="BYTES",
+            help="Refuse requests with a longer body, with 413. Default: no limit",
+        )
+        parser.add_argument(
             "--max-requests",
             type=int,
             metavar="COUNT",
@@ -124,7 +130,8 @@ class Command(BaseCommand):
                 'for most projects "<project>.asgi.application".'
             )
         workers, certfile = options["workers"], options["certfile"]
-        _check_numbers(workers, options["max_requests"], options["keep_alive"])
+        _check_processes(workers, options["max_requests"])
+        _check_limits(options["keep_alive"], options["max_body"])
         keyfile = options["keyfile"] or certfile
         if certfile:
             check_certificate(certfile, keyfile)
@@ -138,6 +145,7 @@ class Command(BaseCommand):
             keep_alive_timeout=options["keep_alive"],
             workers=workers,
             max_requests=options["max_requests"] or 0,
+            max_body=options["max_body"],
             certfile=certfile,
             keyfile=keyfile,
             access_log=_access_log(options["access_log"], options["access_log_format"]),
@@ -147,7 +155,7 @@ class Command(BaseCommand):
         )
 
 
-def _check_numbers(workers: int, max_requests: int | None, keep_alive: float) -> None:
+def _check_processes(workers: int, max_requests: int | None) -> None:
     if workers < 1:
         raise CommandError(f"--workers must be at least 1, not {workers}.")
     if workers > 1 and sys.platform == "win32":
@@ -156,6 +164,11 @@ def _check_numbers(workers: int, max_requests: int | None, keep_alive: float) ->
         raise CommandError(f"--max-requests must be at least 1, not {max_requests}.")
     if max_requests and workers < 2:
         raise CommandError("--max-requests needs --workers 2 or more, of which one is replaced.")
+
+
+def _check_limits(keep_alive: float, max_body: int | None) -> None:
+    if max_body is not None and max_body < 0:
+        raise CommandError(f"--max-body must be a number of bytes, not {max_body}.")
     if not 0 < keep_alive < float("inf"):
         raise CommandError(f"--keep-alive must be a number of seconds above 0, not {keep_alive:g}.")
 
