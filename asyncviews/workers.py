@@ -353,7 +353,8 @@ class Supervisor:
                     logger.info("All workers have been restarted.")
             except Exception:
                 logger.exception("The restart has failed, and the old workers go on.")
-            self._notifier.ready()
+            if not self._stopping.is_set():
+                self._notifier.ready()
 
     async def _restart(self, began: float) -> bool:
         """Replace each worker by one that is ready, until one fails; tell whether all are new."""

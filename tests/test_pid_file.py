@@ -19,11 +19,11 @@ def test_it_is_there_as_long_as_it_is_held(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-@pytest.mark.parametrize("content", ["", "1\n", f"{os.getpid()}\n", " 99999999 "])
+@pytest.mark.parametrize("content", ["", "1\n", "{own}\n", " 99999999 "])
 def test_one_that_was_left_behind_is_replaced(tmp_path: Path, content: str) -> None:
     """Also when its number is that of a process that lives."""
     path = tmp_path / "pid"
-    path.write_text(content)
+    path.write_text(content.format(own=os.getpid()))
     with held(str(path)):
         assert path.read_text() == f"{os.getpid()}\n"
     assert not path.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import socket
 import subprocess
@@ -544,6 +545,24 @@ def test_bad_input_of_serve_is_a_command_error(
         call_command("serve", *options)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_header_that_is_believed_whoever_sends_it_is_warned_of(settings: Any) -> None:
+    settings.ASGI_APPLICATION = "project.asgi.application"
+    for header, trusted in ((None, True), (("HTTP_X_FORWARDED_PROTO", "https"), False)):
+        settings.SECURE_PROXY_SSL_HEADER = header
+        options = ["--trusted-proxy", "unix"] if trusted else []
+        assert warnings_of_serve(*options) == ""
+    found = warnings_of_serve("--trusted-proxy", "unix")
+    assert "SECURE_PROXY_SSL_HEADER believes its header whoever sends it" in found
+
+
+def warnings_of_serve(*options: str) -> str:
+    """Return what the command warns of before it comes to listen."""
+    errors = io.StringIO()
+    with pytest.raises(CommandError, match="Cannot listen"):
+        call_command("serve", "192.0.2.1:0", *options, stderr=errors)
+    return errors.getvalue()
 
 
 def test_serve_without_an_application_says_what_to_set() -> None:

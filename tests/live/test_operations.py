@@ -107,6 +107,14 @@ def test_workers_are_replaced_after_so_many_requests(start_server: StartServer) 
     assert "ERROR" not in server.output
 
 
+def test_a_stop_while_a_worker_is_replaced_is_a_stop(start_server: StartServer) -> None:
+    server = start_server(*WORKERS, "--max-requests", "5")
+    server.wait_for_output("Serving ")
+    until(lambda: server.get() and "and is replaced" in server.output, server)
+    assert server.stop()[0] == 0
+    assert "ERROR" not in server.output
+
+
 def test_a_connection_is_kept_for_as_long_as_is_said(start_server: StartServer) -> None:
     server = start_server(*ALONE, "--keep-alive", "0.5")
     server.wait_for_output("Serving ")

@@ -111,6 +111,11 @@ class Command(BaseCommand):
 
     def _serve(self, options: dict[str, Any]) -> None:
         plan = self._plan(options)
+        if plan.proxies and settings.SECURE_PROXY_SSL_HEADER:
+            self.stderr.write(
+                "settings.SECURE_PROXY_SSL_HEADER believes its header whoever sends it. With "
+                "--trusted-proxy it is not needed: remove it."
+            )
         sockets = [listen(address) for address in options["addresses"]]
         urls = ", ".join(url(sock, secure=bool(plan.certfile)) for sock in sockets)
         processes = f"{plan.workers} workers" if plan.workers > 1 else "1 process"
