@@ -37,7 +37,7 @@ _WEBSOCKET = {"http": "ws", "https": "wss"}
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 # Names and addresses as Django's `host_validation_re` has them.
-_HOST = re.compile(r"([a-z0-9._-]+|\[[a-f0-9]*:[a-f0-9.:]+\])(?::([0-9]{1,5}))?", re.IGNORECASE)
+_HOST = re.compile(r"([a-z0-9.-]+|\[[a-f0-9]*:[a-f0-9.:]+\])(?::([0-9]{1,5}))?", re.IGNORECASE)
 # RFC 7239, section 6, where a port may have a name; and IPv6 as the older headers write it.
 _PORT = r"(?::(?:(?P<port>[0-9]{1,5})|_[A-Za-z0-9._-]+))?"
 _NODE = re.compile(

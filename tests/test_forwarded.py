@@ -185,6 +185,7 @@ def test_the_scheme_of_a_websocket(value: str, scheme: str) -> None:
         ("", "www.example/", "0", b"site.example", ("10.0.0.9", 8000)),
         ("", "www.example:99999", "99999", b"site.example", ("10.0.0.9", 8000)),
         ("", "user@www.example", "8 1", b"site.example", ("10.0.0.9", 8000)),
+        ("", "www_1.example", "", b"site.example", ("10.0.0.9", 8000)),  # which Django refuses
     ],
 )
 def test_host_and_port(

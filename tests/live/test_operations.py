@@ -184,10 +184,10 @@ def test_the_pid_file(with_pid_file: StartServer, tmp_path: Path) -> None:
 def test_the_pid_file_is_removed_by_force_too(with_pid_file: StartServer, tmp_path: Path) -> None:
     server = with_pid_file()
     server.wait_for_output("Serving ")
-    server.open("/block/?seconds=60")
-    server.wait_for_note("blocked")
+    server.open("/sleep/?seconds=60")
+    server.wait_for_note("asleep")
     server.send(signal.SIGINT)
-    time.sleep(0.2)  # a signal is not counted twice while it waits
+    server.wait_for_output("have 20 s to end")
     assert server.stop(signal.SIGINT)[0] == 1
     assert not (tmp_path / "pid").exists()
 
