@@ -100,8 +100,8 @@ def _client(request: Mapping[str, Any]) -> str | None:
 def _as_json(request: Mapping[str, Any], response: Any, request_time: float) -> str:
     """Return a request as an object of JSON in ASCII, in which nothing is left that breaks lines."""
     asked = dict(request["headers"])
-    sent = {name.lower(): value for name, value in response["headers"]} if response else {}
-    length = sent.get(b"content-length")
+    headers = response.get("headers", ()) if response else ()  # which an application may leave out
+    length = {name.lower(): value for name, value in headers}.get(b"content-length")
     entry = {
         "time": datetime.now().astimezone().isoformat(timespec="milliseconds"),
         "client": _client(request),

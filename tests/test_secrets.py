@@ -17,8 +17,6 @@ from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient
 from django.urls import include, path, reverse
 from django.utils import timezone
-from hypercorn.config import Config
-from hypercorn.logging import AccessLogAtoms
 from pydantic import BaseModel, RootModel, SecretBytes, SecretStr, field_serializer
 
 from asyncviews import (
@@ -35,12 +33,14 @@ from asyncviews import (
     UploadedFile,
     background_task,
 )
+from asyncviews.access_log import FORMATS, AccessLogger, parse_format
 from asyncviews.background import runner
 from asyncviews.durable import store
 from asyncviews.durable.admin import StoredTaskAdmin
 from asyncviews.durable.models import Status, StoredTask
 from asyncviews.metrics import MeteredHandler, Metrics
 from asyncviews.openapi import OpenAPI
+from asyncviews.server import configure
 from tests.conftest import http_scope, until
 from tests.site_database import migrated_directory, site_alias, site_database
 from tests.tasks import cooking
@@ -414,11 +414,14 @@ async def test_nor_has_the_openapi_document():
     require_none(document)
 
 
-def test_nor_has_the_access_log_of_serve():
+@pytest.mark.parametrize("name", FORMATS)
+async def test_nor_has_the_access_log_of_serve(name, capsys):
     """But for what a URL's path has, and the header Referer."""
     scope = http_scope("/query/", query=f"password={MARK}")
     scope["headers"] += [(b"cookie", MARK.encode()), (b"authorization", MARK.encode())]
-    atoms = AccessLogAtoms(scope, {"status": 200, "headers": []}, 0.1)
-    line = Config().access_log_format % atoms
+    config = configure([], certfile=None, keyfile=None)
+    config.accesslog, config.access_log_format = "-", parse_format(name)
+    await AccessLogger(config).access(scope, {"status": 200, "headers": []}, 0.1)
+    line = capsys.readouterr().out
     assert "/query/" in line
     require_none(line)
