@@ -14,13 +14,13 @@ from contextlib import (
     contextmanager,
     nullcontext,
 )
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import django
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from asyncviews import health, origin
+from asyncviews import health, internals, origin
 from asyncviews.background import runner
 from asyncviews.checks_settings import require_usable
 from asyncviews.conf import get_settings
@@ -230,13 +230,17 @@ class ASGIHandler(HTTPHandler):
 
 
 def get_asgi_application() -> ASGIHandler:
-    """Return the project's ASGI application; in ``asgi.py``, instead of Django's."""
+    """Return the project's ASGI application; in ``asgi.py``, instead of Django's.
+
+    A tool that has wrapped Django's function of this name has its effect on this one.
+    """
     django.setup(set_prefix=False)
+    handler = ASGIHandler
     if get_settings().metrics:
         from asyncviews.metrics import MeteredHandler
 
-        return MeteredHandler()
-    return ASGIHandler()
+        handler = MeteredHandler
+    return cast("ASGIHandler", internals.get_asgi_application(handler))
 
 
 if hasattr(os, "register_at_fork"):

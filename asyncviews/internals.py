@@ -25,6 +25,7 @@ from asgiref import sync
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, sync_to_async
 from django.conf import settings
 from django.contrib import auth
+from django.core import asgi as django_asgi
 from django.core.cache import BaseCache, close_caches
 from django.core.checks.registry import registry
 from django.core.exceptions import SynchronousOnlyOperation
@@ -371,6 +372,28 @@ def complete(response: HttpResponseBase, request: HttpRequest, handler: type) ->
     response._handler_class = handler  # type: ignore[attr-defined]
     response._resource_closers.append(request.close)  # type: ignore[attr-defined]
     return response
+
+
+def get_asgi_application(handler: Callable[[], Any]) -> Any:
+    """Return what Django's function of this name returns, with another handler than its own in it.
+
+    Tools wrap that function: ddtrace puts an application of its own in front of the handler, without
+    which nothing begins a trace.
+    """
+    made: list[Any] = []
+
+    def make() -> Any:
+        made.append(handler())
+        return made[0]
+
+    djangos: Any = django_asgi
+    own = djangos.ASGIHandler
+    djangos.ASGIHandler = make
+    try:
+        application = djangos.get_asgi_application()
+    finally:
+        djangos.ASGIHandler = own
+    return application if made else handler()
 
 
 def mark_logged(response: HttpResponseBase) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
+from django.core import asgi
 from django.core.handlers import asgi as django_asgi
 from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
@@ -58,6 +59,26 @@ class Lifespan:
 
 def test_it_is_djangos_handler():
     assert isinstance(get_asgi_application(), django_asgi.ASGIHandler)
+
+
+def test_what_wraps_djangos_function_wraps_the_application(monkeypatch):
+    """As ddtrace does, whose traces begin there."""
+
+    class Traced:
+        def __init__(self, app):
+            self.app = app
+
+    get_djangos = asgi.get_asgi_application
+    monkeypatch.setattr(asgi, "get_asgi_application", lambda: Traced(get_djangos()))
+    application = get_asgi_application()
+    assert type(application) is Traced
+    assert isinstance(application.app, ASGIHandler)
+    assert type(get_djangos()) is django_asgi.ASGIHandler
+
+
+def test_what_replaces_djangos_function_does_not_replace_the_application(monkeypatch):
+    monkeypatch.setattr(asgi, "get_asgi_application", lambda: HttpResponse)
+    assert isinstance(get_asgi_application(), ASGIHandler)
 
 
 async def test_http_is_answered(get):
