@@ -99,15 +99,16 @@ def check_middleware(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     if not costly:
         return []
     hops = sum(cost.hops for cost in costly)
-    listed = ", ".join(f"{cost.path} ({cost.hops})" for cost in costly)
+    listed = "; ".join(f"{cost.path} ({cost.summary})" for cost in costly)
     return [
         Warning(
             f"Middleware costs each request {hops} hop{'s' if hops > 1 else ''} to a thread and "
             f"back: {listed}.",
             hint=(
-                "A middleware class whose hooks only compute says so with `inline_capable = True`. "
-                "Others can be written as async middleware. `manage.py asyncviews middleware` "
-                "tells what a hop costs here."
+                "A middleware class whose hooks only compute says so with `inline_capable = True`, "
+                f"and {SETTING}['INLINE_MIDDLEWARE'] says it of other people's. Others can be "
+                "written as async middleware. `manage.py asyncviews middleware` tells what a hop "
+                "costs here."
             ),
             id="asyncviews.W001",
         )

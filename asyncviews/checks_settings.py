@@ -17,7 +17,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import get_commands
 from django.utils.module_loading import import_string
 
-from asyncviews import telemetry
+from asyncviews import inline_marks, telemetry
 from asyncviews.conf import SETTING, Settings, did_you_mean, read
 from asyncviews.problems import check_problems
 from asyncviews.resources import load
@@ -40,7 +40,12 @@ def require_usable() -> None:
 def check_settings(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     """E002: ``ASYNCVIEWS`` cannot be used, or what it asks for is not there."""
     given, mistakes = read()
-    mistakes += [*_missing_packages(given), *_wrong_problems(given), *_wrong_resources(given)]
+    mistakes += [
+        *_missing_packages(given),
+        *_wrong_problems(given),
+        *_wrong_resources(given),
+        *inline_marks.mistakes(given),
+    ]
     return [Error(mistake, id="asyncviews.E002") for mistake in mistakes]
 
 
@@ -144,7 +149,8 @@ def check_asgi_application(app_configs: Apps, **kwargs: Any) -> list[CheckMessag
     try:
         load_application(path)
     except ImproperlyConfigured as exc:
-        if str(exc) == " ".join(read()[1]):
+        given, mistakes = read()
+        if str(exc) in {" ".join(mistakes), " ".join(inline_marks.mistakes(given))}:
             return []  # get_asgi_application() has raised what E002 says
         return [Error(str(exc), id="asyncviews.E005")]
     except Exception as exc:  # noqa: BLE001 - whatever the module raises

@@ -28,6 +28,10 @@ class Settings(BaseModel):
     """Which exceptions are which problems: dotted paths of exception classes, and for each that of a
     subclass of `Problem`, or of a function that makes one of the exception."""
 
+    inline_middleware: dict[str, tuple[str, ...]] = {}
+    """Hooks of other people's middleware that only compute: dotted paths of classes, and for each the
+    names of hooks that may run on the event loop."""
+
     request_threads: int = Field(default=16, ge=1)
     """How many threads work at once for the sync code of requests, and so how many database connections
     per alias they share. With `background_threads` and four workers that stays below PostgreSQL's 100

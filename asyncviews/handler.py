@@ -149,14 +149,24 @@ class HTTPHandler(asgi.ASGIHandler):
             except NoThreadAvailable as exc:
                 raise RuntimeError("The response is cut off: no thread is free to go on.") from exc
 
+    def load_middleware(self, is_async: bool = False) -> None:
+        self.middleware = inline.Loader(self._adapt_method_mode)
+        super().load_middleware(is_async)
+        self.middleware.finish()
+
     def adapt_method_mode(
         self, is_async: bool, method: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Callable[..., Any]:
-        """Leave middleware that only computes on the event loop, and no thread that waits with a place."""
-        adapted = inline.adapt(method)
-        if is_async or not iscoroutinefunction(adapted):
-            return super().adapt_method_mode(is_async, adapted, *args, **kwargs)
-        wait_for = super().adapt_method_mode(is_async, _behind(adapted), *args, **kwargs)
+        """Leave middleware that only computes on the event loop."""
+        return self.middleware.adapt(is_async, method, *args, **kwargs)
+
+    def _adapt_method_mode(
+        self, is_async: bool, method: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Callable[..., Any]:
+        """Leave no thread that waits with a place."""
+        if is_async or not iscoroutinefunction(method):
+            return super().adapt_method_mode(is_async, method, *args, **kwargs)
+        wait_for = super().adapt_method_mode(is_async, _behind(method), *args, **kwargs)
         return _aside(wait_for)
 
     def make_view_atomic(self, view: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,154 +1,338 @@
 """Middleware on the event loop: hooks that only compute need not be sent to a thread.
 
 Django sends every synchronous hook of a middleware to a thread, though most of its own do nothing
-that could block. `RULES` says so hook by hook. Here is how the handler follows it: middleware
-classes that stand next to each other in MIDDLEWARE become one coroutine function, which calls
-their hooks, each where its rule puts it.
+that could block. `rules()` says so hook by hook. Here is how the handler follows it while Django
+loads its middleware: those that stand next to each other in MIDDLEWARE become one coroutine function,
+which calls their hooks, each where its rule puts it.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from functools import wraps
-from typing import Any
+from dataclasses import dataclass, field
+from functools import partial, wraps
+from types import FunctionType, MethodType
+from typing import Any, cast
 
-import django
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.handlers.exception import response_for_exception
 from django.http import HttpRequest, HttpResponse
 from django.utils.deprecation import MiddlewareMixin
+from django.utils.module_loading import import_string
 
-from asyncviews.inline_rules import INLINE, RULES, THREAD, Rule, dotted_path
-from asyncviews.internals import IS_CHECKED, mark_logged
+from asyncviews.inline_classes import call_of, patcher, rules_of, why_whole, wrapper_of
+from asyncviews.inline_packages import Call
+from asyncviews.inline_rules import HOOKS, NATIVE, THREAD, Rule, has_own_call, in_thread
+from asyncviews.internals import mark_logged, middleware_path, spanned_by_sentry, wrapped_by_sentry
 from asyncviews.problems import ServiceUnavailable, problem_response
 from asyncviews.text import printable
 from asyncviews.threads import NoThreadAvailable
 
 logger = logging.getLogger("asyncviews.threads")
 
-MARK = "inline_capable"
-"""The attribute with which a middleware class says that all it defines only computes."""
-
-HOOKS = ("process_request", "process_view", "process_template_response", "process_response")
+_AROUND = ("process_request", "process_response")
+"""The hooks around ``get_response()``, which the middleware calls itself."""
 
 GetResponse = Callable[[Any], Awaitable[Any]]
 
 
-def adapt(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what the handler uses in place of `method`, which may be that itself.
+@dataclass(slots=True)
+class Loaded:
+    """An entry of MIDDLEWARE as a handler has loaded it: where each of its hooks runs."""
 
-    `method` is what `BaseHandler.adapt_method_mode()` gets while the middleware is loaded: a link of
-    the middleware chain, which `convert_exception_to_response()` has made of a middleware and all
-    that is behind it, or a bound hook.
+    path: str
+
+    behind: Callable[..., Any]
+    """What Django has made of the entries behind it."""
+
+    link: Callable[..., Any]
+    """The same, adapted."""
+
+    is_async: bool
+    """Whether `link` is."""
+
+    given: Callable[..., Any]
+    """The same, as the middleware has got it."""
+
+    middleware: Any = None
+    layer: _Layer | None = None
+
+    places: dict[str, Rule] = field(default_factory=dict)
+    """By hook; ``__call__`` for a middleware that is called as a whole."""
+
+    shares_thread: bool = False
+    """Whether requests come to it in a thread already, and stay there."""
+
+    @property
+    def hops(self) -> int:
+        """How often a request is sent to a thread for it, as far as that does not depend on it."""
+        shared = ("__call__", *_AROUND) if self.shares_thread else ()
+        return sum(not rule.is_inline for name, rule in self.places.items() if name not in shared)
+
+    def settle(self) -> None:
+        """Take account of what was patched while the entries in front of this one were loaded."""
+        if self.layer is not None:
+            self.layer.settle()
+            self.places |= self.layer.rules
+        if self.middleware is not None:
+            now = rules_of(self.middleware)
+            self.places |= {
+                hook: now[hook]
+                for hook, rule in self.places.items()
+                if rule.is_inline and hook in now and not now[hook].is_inline
+            }
+        order = ("__call__", *HOOKS, *self.places)
+        self.places = {name: self.places[name] for name in order if name in self.places}
+
+
+class Loader:
+    """Adapts the middleware of a handler while Django loads it, from the innermost outwards.
+
+    `adapt` is called as ``BaseHandler.adapt_method_mode()``, where nothing else is to be done.
     """
-    middleware = getattr(method, "__wrapped__", None)
-    if isinstance(middleware, MiddlewareMixin):
-        return _adapt_link(method, middleware)
-    middleware = getattr(method, "__self__", None)
-    if isinstance(middleware, MiddlewareMixin):
-        rule = _rules_of(middleware).get(method.__name__, THREAD)
-        return method if rule is THREAD else _adapt_hook(method, middleware, rule)
-    return method
+
+    def __init__(self, adapt: Callable[..., Any]) -> None:
+        self.loaded: list[Loaded] = []
+        """In the order of MIDDLEWARE; complete when Django is done."""
+
+        self._adapt = adapt
+        self._next: Loaded | None = None
+
+    def adapt(
+        self,
+        is_async: bool,
+        method: Callable[..., Any],
+        method_is_async: bool | None = None,
+        debug: bool = False,
+        name: str | None = None,
+    ) -> Callable[..., Any]:
+        """Return what the handler, or a middleware, uses in place of `method`.
+
+        `method` is a link of the middleware chain, which `convert_exception_to_response()` has made
+        of a middleware and all that is behind it; or, if Django does not say whether it is async, a
+        hook.
+        """
+        if method_is_async is None:
+            method = self._adapt_hook(method) if is_async else method
+            return cast("Callable[..., Any]", self._adapt(is_async, method, None, debug, name))
+        if self._next is not None and method is not self._next.behind:  # else it is not used
+            self.loaded.insert(0, self._next)
+        path = middleware_path(name)
+        in_front = import_string(path) if path else None
+        wants_async = is_async or getattr(in_front, "async_capable", False)
+        # Django does not know that synchronous middleware has been taken apart behind it.
+        method_is_async = method_is_async or iscoroutinefunction(method)
+        may_be_async = wants_async or (isinstance(in_front, type) and bool(call_of(in_front)))
+        link = self._adapt_link(method, method_is_async, may_be_async=may_be_async)
+        link_is_async = method_is_async or link is not method
+        given: Callable[..., Any] = link
+        if not (link_is_async and wants_async):
+            given = self._adapt(is_async, link, link_is_async, debug, name)
+        self._next = Loaded(path, method, link, link_is_async, given) if path else None
+        return given
+
+    def finish(self) -> None:
+        for entry in self.loaded:
+            entry.settle()
+
+    def _adapt_hook(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        if (entry := self._next) is None:
+            return method
+        name = getattr(method, "__name__", "hook")
+        middleware = entry.middleware = getattr(method, "__self__", None)
+        if iscoroutinefunction(method):
+            rule = NATIVE
+        elif name in getattr(middleware, "__dict__", ()):
+            rule = in_thread("the instance overrides it")
+        elif isinstance(method, MethodType) or wrapper_of(method) == "sentry_sdk":
+            rule = rules_of(middleware).get(name, THREAD)
+        else:
+            rule = in_thread("not known")
+        entry.places[name] = rule
+        return _inline_hook(method, entry) if rule.is_inline and rule is not NATIVE else method
+
+    def _adapt_link(
+        self, link: Callable[..., Any], is_async: bool, *, may_be_async: bool
+    ) -> Callable[..., Any]:
+        if not self.loaded:
+            return link  # to the view
+        entry = self.loaded[0]
+        entry.middleware, wrapper = _inside(link)
+        if isinstance(entry.middleware, MiddlewareMixin) and not _has_own_call(entry.middleware):
+            return _adapt_mixin(link, entry, wrapper)
+        if may_be_async and not is_async and (adapted := self._adapt_call(link, entry, wrapper)):
+            return adapted
+        entry.places |= _places_of_whole(entry, is_async, wrapper)
+        entry.shares_thread = not (is_async or entry.is_async)
+        return link
+
+    def _adapt_call(
+        self, link: Callable[..., Any], entry: Loaded, wrapper: str
+    ) -> GetResponse | None:
+        """Return a link that is async, if the synchronous middleware in `link` can be taken apart."""
+        call = call_of(type(entry.middleware))
+        if not call or getattr(entry.middleware, "get_response", None) is not entry.given:
+            return None
+        if wrapper not in {"", "sentry_sdk"}:
+            return None
+        behind = entry.link if entry.is_async else self._adapt(True, entry.link, False)
+        layer = _Layer(entry.middleware, call)
+        joined = _joined(layer, behind)
+        if wrapper:
+            joined = wraps(entry.middleware.__call__)(joined)
+            joined = spanned_by_sentry(link.__wrapped__, joined)  # type: ignore[attr-defined]
+        if joined is not None:
+            entry.layer = layer
+        return joined
 
 
-def _rules_of(middleware: MiddlewareMixin) -> dict[str, Rule]:
-    """Return the rules for a middleware, which may have methods that its class does not have."""
-    cls = type(middleware)
-    found = rules(cls)
-    return _as_read(found) if vars(middleware).keys() & _read(cls) else found
+def _places_of_whole(entry: Loaded, is_async: bool, wrapper: str) -> dict[str, Rule]:
+    """Return where a middleware runs that is called as Django calls it."""
+    cls = import_string(entry.path)
+    is_mixin = isinstance(cls, type) and issubclass(cls, MiddlewareMixin)
+    if is_mixin and not isinstance(entry.middleware, cls):
+        # What a tool has put in its place calls it, one supposes.
+        call = type(entry.middleware).__call__ if callable(entry.middleware) else None
+        reason = in_thread(f"wrapped by {wrapper or wrapper_of(call)}")
+        return {hook: reason for hook in _AROUND if hasattr(cls, hook)}
+    wrapped = f", wrapped by {wrapper}" if wrapper else ""
+    why = why_whole(type(entry.middleware)) or "synchronous"
+    return {"__call__": NATIVE if is_async else in_thread(why + wrapped)}
 
 
-def rules(cls: type) -> dict[str, Rule]:
-    """Return the rules for the hooks of a middleware class; none if one of its bases is unknown."""
-    if unknown_bases(cls):
-        return {}
-    owners = {hook: next((c for c in cls.__mro__ if hook in vars(c)), None) for hook in HOOKS}
-    found = {hook: _rule(owner, hook) for hook, owner in owners.items() if owner}
-    own = {name for c in cls.__mro__ if is_marked(c) for name in vars(c)}
-    return _as_read(found) if own & _read(cls) else found
+def _inside(link: Callable[..., Any]) -> tuple[Any, str]:
+    """Return the middleware in a link, and the package that has wrapped it or the link, if any."""
+    wrapper = "" if wrapper_of(link) == "django" else wrapper_of(link)
+    found, around = getattr(link, "__wrapped__", None), wrapper
+    while found is not None:
+        if (inner := wrapped_by_sentry(found)) is not None:
+            found, around, wrapper = inner, "sentry_sdk", "sentry_sdk"
+        elif isinstance(found, FunctionType) and hasattr(found, "__wrapped__"):
+            found, around = found.__wrapped__, around or wrapper_of(found)
+        else:
+            break
+    # A function that a decorator has made is no middleware that somebody has wrapped.
+    return found, around if isinstance(found, MiddlewareMixin) else wrapper
 
 
-def _read(cls: type) -> set[str]:
-    """Return what Django's classes among a class and its bases define besides hooks.
-
-    The conditions of rules were read in it, and hold as long as it is Django's.
-    """
-    djangos = (c for c in cls.__mro__ if dotted_path(c) in RULES)
-    return {name for c in djangos for name in vars(c) if _is_method(c, name)} - {*HOOKS}
+def _has_own_call(middleware: MiddlewareMixin) -> bool:
+    """Whether a middleware calls its hooks in its own way; that of `_adapt_mixin()` is none."""
+    own = [vars(middleware).get(name) for name in ("__call__", "__acall__")]
+    found = any(call is not None and not hasattr(call, "layer") for call in own)
+    return found or has_own_call(type(middleware))
 
 
-def _is_method(cls: type, name: str) -> bool:
-    """Whether a class defines a method or a property of that name, and no special one."""
-    return not name.startswith("__") and hasattr(vars(cls)[name], "__get__")
+def _adapt_mixin(link: Callable[..., Any], entry: Loaded, wrapper: str) -> Callable[..., Any]:
+    """Return a link that calls hooks on the event loop, if the one that is given does not."""
+    middleware = entry.middleware
+    layer = entry.layer = _Layer(middleware)
+    own = ", ".join(sorted({*_AROUND} & vars(middleware).keys()))
+    if not getattr(middleware, "async_mode", False):
+        entry.shares_thread = True
+        layer.keep("what is behind it in MIDDLEWARE is synchronous")
+    elif own:
+        layer.keep(f"the instance overrides {own}")
+    elif who := patcher(MiddlewareMixin, "__acall__", at_all=True):
+        layer.keep(f"MiddlewareMixin is patched by {who}")
+    elif layer.is_inline:
+        if not (wrapper or patcher(MiddlewareMixin, "__call__", at_all=True)):
+            return _joined(layer, middleware.get_response)
+        # Whatever is around it goes on calling the middleware, as it likes.
+        middleware.__acall__ = _inline_call(layer)
+    return link
 
 
-def _as_read(rules: dict[str, Rule]) -> dict[str, Rule]:
-    """Return the rules for a class that has replaced some of what Django's hooks call.
-
-    A hook that is marked, or never blocks, still runs inline: Django's code does not block, and the
-    mark says the same of what was replaced. A condition may be wrong now.
-    """
-    return {hook: rule if rule.settled() is False else THREAD for hook, rule in rules.items()}
-
-
-def unknown_bases(cls: type) -> list[type]:
-    """Return which of a class and its bases are neither in the table nor marked."""
-    if not issubclass(cls, MiddlewareMixin) or not IS_CHECKED:
-        return [cls]
-    classes = [c for c in cls.__mro__ if c not in (MiddlewareMixin, object)]
-    return [c for c in classes if dotted_path(c) not in RULES and not is_marked(c)]
-
-
-def is_marked(cls: type) -> bool:
-    """Whether the class itself, not a base of it, is marked."""
-    return vars(cls).get(MARK) is True
-
-
-def _rule(owner: type, hook: str) -> Rule:
-    if is_marked(owner):
-        return THREAD if iscoroutinefunction(vars(owner)[hook]) else INLINE
-    rule = RULES[dotted_path(owner)].get(hook, THREAD)
-    called = [hook, *(name for name in vars(owner) if name not in HOOKS)]
-    patched = any(_is_patched(owner, name) for name in called)
-    return THREAD if patched or django.VERSION[:2] not in rule.versions else rule
-
-
-def _is_patched(owner: type, name: str) -> bool:
-    """Whether somebody, as tools that trace requests do, has replaced a method of Django's."""
-    function = vars(owner)[name]
-    if not (callable(function) and (_is_method(owner, name) or name in HOOKS)):
-        return False
-    return function.__module__ != owner.__module__ or hasattr(function, "__wrapped__")
-
-
-@dataclass(frozen=True, slots=True)
 class _Layer:
     """A middleware: what it does to a request, and to a response, and where."""
 
-    middleware: MiddlewareMixin
     process_request: Callable[[Any], Any] | None
     process_response: Callable[[Any, Any], Any] | None
-    request_rule: Rule
-    response_rule: Rule
+    rules: dict[str, Rule]
+
+    __slots__ = (
+        "_call", "_reason", "middleware", "process_request", "process_response", "request_rule",
+        "response_rule", "rules",
+    )  # fmt: skip
+
+    def __init__(self, middleware: Any, call: Call | None = None) -> None:
+        self.middleware = middleware
+        self._call = call
+        self._reason = ""
+        self.settle()
+
+    def keep(self, reason: str) -> None:
+        """Have the hooks run in a thread, whatever is known of them."""
+        self._reason = reason
+        self.settle()
+
+    def settle(self) -> None:
+        """Find the hooks and their rules, as they are now."""
+        found = rules_of(self.middleware)
+        self.rules = {}
+        for name in _AROUND:
+            if (hook := self._hook(name)) is not None:
+                self.rules[name] = found.get(name, THREAD)
+                if self._reason:
+                    self.rules[name] = in_thread(self._reason)
+            setattr(self, name, hook)
+        self.request_rule = self.rules.get("process_request", THREAD)
+        self.response_rule = self.rules.get("process_response", THREAD)
+
+    def _hook(self, name: str) -> Callable[..., Any] | None:
+        if self._call is None:
+            return getattr(self.middleware, name, None)
+        hook = getattr(self._call, name)
+        return None if hook is None else partial(hook, self.middleware)
+
+    @property
+    def is_inline(self) -> bool:
+        return any(rule.is_inline for rule in self.rules.values())
 
 
-def _adapt_link(link: GetResponse, middleware: MiddlewareMixin) -> GetResponse:
-    cls: Any = type(middleware)
-    overridden = vars(middleware).keys() & {*HOOKS, "__call__", "__acall__"}
-    overridden |= {n for n in ("__call__", "__acall__") if n in vars(cls)}
-    found = _rules_of(middleware)
-    if not found or not middleware.async_mode or overridden:
-        return link
-    layer = _Layer(
-        middleware,
-        getattr(middleware, "process_request", None),
-        getattr(middleware, "process_response", None),
-        found.get("process_request", THREAD),
-        found.get("process_response", THREAD),
-    )
-    behind: Any = middleware.get_response
+def _inline_call(layer: _Layer) -> GetResponse:
+    """Return what does the same as the ``__acall__()`` of a `MiddlewareMixin`."""
+    middleware = layer.middleware
+
+    @wraps(middleware.__acall__)
+    async def acall(request: Any) -> Any:
+        response = None
+        if layer.process_request is not None:
+            response = await _run(layer.request_rule, middleware, layer.process_request, request)
+        response = response or await middleware.get_response(request)
+        if layer.process_response is not None:
+            hook = layer.process_response
+            response = await _run(layer.response_rule, middleware, hook, request, response)
+        return response
+
+    acall.layer = layer  # type: ignore[attr-defined]
+    return acall
+
+
+def _inline_hook(method: Any, entry: Loaded) -> Callable[..., Awaitable[Any]]:
+    middleware, name = entry.middleware, method.__name__
+
+    @wraps(method)
+    async def hook(*args: Any) -> Any:
+        return await _run(entry.places[name], middleware, method, *args)
+
+    # The handler names its class when a template response hook returns None.
+    hook.__self__ = middleware  # type: ignore[attr-defined]
+    return hook
+
+
+async def _run(rule: Rule, middleware: Any, hook: Callable[..., Any], *args: Any) -> Any:
+    if rule.needs_thread(middleware, *args):
+        return await _in_thread(hook)(*args)
+    return hook(*args)
+
+
+def _in_thread(hook: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    return sync_to_async(hook, thread_sensitive=True)
+
+
+def _joined(layer: _Layer, behind: Any) -> GetResponse:
+    """Return what does what a layer, and those that come right behind it, do."""
     return _chain((layer, *getattr(behind, "layers", ())), getattr(behind, "innermost", behind))
 
 
@@ -249,21 +433,3 @@ def busy_response(request: HttpRequest, reason: NoThreadAvailable) -> HttpRespon
     response = problem_response(request, ServiceUnavailable("The server is busy."))
     mark_logged(response)
     return response
-
-
-def _adapt_hook(
-    method: Any, middleware: MiddlewareMixin, rule: Rule
-) -> Callable[..., Awaitable[Any]]:
-    @wraps(method)
-    async def hook(*args: Any) -> Any:
-        if rule.needs_thread(middleware, *args):
-            return await _in_thread(method)(*args)
-        return method(*args)
-
-    # The handler names its class when a template response hook returns None.
-    hook.__self__ = middleware  # type: ignore[attr-defined]
-    return hook
-
-
-def _in_thread(hook: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-    return sync_to_async(hook, thread_sensitive=True)

@@ -7,7 +7,7 @@ Read in the sources of Django 5.2, 6.0 and 6.1. A hook that is not here goes to 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
@@ -22,10 +22,14 @@ from django.contrib.messages.storage.session import SessionStorage
 from django.contrib.sessions.backends import cache, cached_db, db, file, signed_cookies
 from django.core.signing import JSONSerializer
 from django.urls import get_resolver
+from django.utils.deprecation import MiddlewareMixin
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language_from_path, get_language_from_request, trans_real
 
 from asyncviews.internals import CHECKED, form_is_at_hand
+
+HOOKS = ("process_request", "process_view", "process_template_response", "process_response")
+"""The hooks of a middleware that may run on the event loop, in the order in which they are called."""
 
 # Bytes whose processing takes about as long as the way to a thread.
 LARGE_TO_COMPRESS = 16 * 1024
@@ -47,9 +51,33 @@ class Rule:
 
     versions: frozenset[tuple[int, int]] = CHECKED
 
+    asks_hook: bool = False
+    """Whether the condition calls the hook itself: what a tool has put around it would run twice."""
+
+    because: str = field(default="", compare=False)
+    """Why nobody asks, and the hook runs in a thread."""
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether the hook ever runs on the event loop, as far as the settings alone decide."""
+        return self.settled() is not True
+
+
+def in_thread(because: str) -> Rule:
+    """Return the rule of a hook that Django sends to a thread."""
+    return replace(THREAD, because=because)
+
 
 def dotted_path(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def has_own_call(cls: type) -> bool:
+    """Whether another class than `MiddlewareMixin` decides how the hooks of a middleware are called."""
+    if not issubclass(cls, MiddlewareMixin):
+        return True
+    others = (c for c in cls.__mro__ if c not in (MiddlewareMixin, object))
+    return any({"__call__", "__acall__"} & vars(c).keys() for c in others)
 
 
 # Sessions
@@ -100,6 +128,11 @@ def _in_memory(session: Any) -> bool:
 def _only_computes(session: Any) -> bool:
     """Whether a session lives in its cookie, by Django's own means."""
     return type(session) is signed_cookies.SessionStore and session.serializer is JSONSerializer
+
+
+def is_djangos(session: Any) -> bool:
+    """Whether a session is of a class of Django itself."""
+    return type(session) in _STORES
 
 
 def _store() -> type:
@@ -235,6 +268,7 @@ def _login_is_required(middleware: Any, request: Any, callback: Any, *args: Any)
 # The table
 
 INLINE = Rule(lambda *args: False, settled=lambda: False)
+NATIVE = Rule(lambda *args: False, "it is async itself", settled=lambda: False)
 THREAD = Rule(lambda *args: True, settled=lambda: True)
 _NOT_FOUND = Rule(lambda middleware, request, response: response.status_code == 404, "it is a 404")
 _CACHED_PAGE = Rule(_page_may_be_cached, "the page may be put into the cache")
@@ -270,6 +304,7 @@ RULES: dict[str, dict[str, Rule]] = {
             _csrf_check_may_block,
             "the request is refused, its form is large or multipart, "
             "or the token is in a session that is not loaded",
+            asks_hook=True,
         ),
         "process_response": Rule(
             _csrf_token_changes,

@@ -396,6 +396,34 @@ def get_asgi_application(handler: Callable[[], Any]) -> Any:
     return application if made else handler()
 
 
+def middleware_path(name: str | None) -> str:
+    """Return for which entry of MIDDLEWARE Django adapts a handler, by the name it gives that."""
+    prefix = "middleware "
+    return name.removeprefix(prefix) if name and name.startswith(prefix) else ""
+
+
+def wrapped_by_sentry(middleware: Any) -> Any:
+    """Return the middleware that sentry-sdk has wrapped, None if it has not; read in 2.75."""
+    init = getattr(type(middleware), "__init__", None)
+    module = getattr(init, "__globals__", {}).get("__name__")
+    if module != "sentry_sdk.integrations.django.middleware":
+        return None
+    return vars(middleware).get("_inner")
+
+
+def spanned_by_sentry(wrapper: Any, call: Callable[..., Any]) -> Any:
+    """Return an async function that calls `call` in the span of what sentry-sdk has wrapped.
+
+    None if this is not the way in which the wrapper, in 2.75, calls async middleware.
+    """
+    acall = getattr(wrapper, "__acall__", None)
+    code = getattr(acall, "__code__", None)
+    if code is None or "_acall_method" not in code.co_names:
+        return None
+    wrapper._acall_method = call
+    return acall
+
+
 def mark_logged(response: HttpResponseBase) -> None:
     """Keep Django from logging a response as an error of the project."""
     response._has_been_logged = True  # type: ignore[attr-defined]

@@ -81,11 +81,23 @@ LAG = Histogram(
     buckets=_LAG_BUCKETS,
 )
 
+MIDDLEWARE_HOPS = Gauge(
+    "asyncviews_middleware_hops",
+    "How often each request is sent to a thread for an entry of MIDDLEWARE.",
+    ["middleware"],
+    multiprocess_mode="livemax",
+)
+
 _counted: Tally[State] = Tally()
 
 
 class MeteredHandler(ASGIHandler):
     """The application's handler, which counts."""
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        super().load_middleware(is_async)
+        for entry in self.middleware.loaded:
+            MIDDLEWARE_HOPS.labels(entry.path).set(entry.hops)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -6,87 +6,84 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.deprecation import MiddlewareMixin
-from django.utils.module_loading import import_string
 
-from asyncviews import inline
-from asyncviews.handler import leased_thread
-from asyncviews.inline_rules import THREAD as THREAD_RULE
-from asyncviews.inline_rules import Rule
-
-NATIVE = "native async"
-INLINE = "inline"
-THREAD = "thread"
+from asyncviews.handler import HTTPHandler, leased_thread
+from asyncviews.inline import Loaded
+from asyncviews.inline_rules import NATIVE, Rule
 
 
 @dataclass(frozen=True, slots=True)
 class MiddlewareCost:
-    """An entry of MIDDLEWARE; `places` has each of its hooks with where that runs."""
+    """An entry of MIDDLEWARE as a handler has loaded it."""
 
     path: str
+
     places: tuple[tuple[str, str], ...]
+    """Each hook, or ``__call__``, with where that runs, and why if it is a thread."""
 
-    @property
-    def hops(self) -> int:
-        """How often a request is sent to a thread for it."""
-        return sum(place == THREAD for _, place in self.places)
+    hops: int
+    """How often a request is sent to a thread for it."""
 
-    @property
-    def summary(self) -> str:
-        """All of it in one line; what is the same for all hooks once."""
-        places = list(dict.fromkeys(place for _, place in self.places))
-        if not places:
-            return "nothing to do"
-        if len(places) > 1 and INLINE in places:
-            places.remove(INLINE)  # the conditions say it, too
-        counted = f"{THREAD}, {self.hops} hop{'s' if self.hops > 1 else ''}"
-        return "; ".join(counted if place == THREAD else place for place in places)
+    summary: str
+    """All of it in one line; what is the same for all hooks once."""
 
 
 def middleware_costs() -> list[MiddlewareCost]:
-    """Return what the entries of MIDDLEWARE cost, in their order.
+    """Return what each entry of MIDDLEWARE costs, in their order.
+
+    A handler loads them for that, as the application's does: tools may have wrapped what is imported,
+    and what is loaded, too. An entry that says that it is not used is not there.
 
     Raises:
-        ImproperlyConfigured: one of them cannot be imported.
+        ImproperlyConfigured: one of them cannot be loaded.
     """
-    return [MiddlewareCost(path, tuple(_places(_load(path)))) for path in settings.MIDDLEWARE]
+    return [_cost(entry) for entry in _new_handler().middleware.loaded]
 
 
-def _load(path: str) -> Any:
+def _new_handler() -> HTTPHandler:
     try:
-        return import_string(path)
-    except ImportError as exc:
-        raise ImproperlyConfigured(f"settings.MIDDLEWARE: {exc}") from exc
+        return HTTPHandler()
+    except ImproperlyConfigured:
+        raise
+    except Exception as exc:
+        text = str(exc) if isinstance(exc, ImportError) else repr(exc)
+        raise ImproperlyConfigured(f"settings.MIDDLEWARE: {text}") from exc
 
 
-def _places(middleware: Any) -> Iterator[tuple[str, str]]:
-    """Yield where each hook of a middleware class or factory runs."""
-    is_class = isinstance(middleware, type) and issubclass(middleware, MiddlewareMixin)
-    if not is_class or not middleware.async_capable or _overrides_call(middleware):
-        capable = getattr(middleware, "async_capable", False)
-        yield "__call__", NATIVE if capable else THREAD
-        return
-    rules = inline.rules(middleware)
-    for hook in inline.HOOKS:
-        if hasattr(middleware, hook):
-            yield hook, _place(rules.get(hook, THREAD_RULE))
-
-
-def _overrides_call(middleware: type) -> bool:
-    """Whether it has an ``__acall__()`` of its own, and so no hooks that are called for it."""
-    return getattr(middleware, "__acall__", None) is not MiddlewareMixin.__acall__
+def _cost(entry: Loaded) -> MiddlewareCost:
+    rules = list(entry.places.values())
+    places = tuple((name, _place(rule)) for name, rule in entry.places.items())
+    summary = "; ".join(_summary(rules, entry.hops)) or "nothing to do"
+    return MiddlewareCost(entry.path, places, entry.hops, summary)
 
 
 def _place(rule: Rule) -> str:
-    settled = rule.settled()
-    if settled is None:
-        return f"inline unless {rule.unless}"
-    return THREAD if settled else INLINE
+    if rule.is_inline:
+        return _inline(rule)
+    reason = rule.because or rule.unless
+    return f"thread: {reason}" if reason else "thread"
+
+
+def _inline(rule: Rule) -> str:
+    if rule is NATIVE:
+        return "native async"
+    return "inline" if rule.settled() is False else f"inline unless {rule.unless}"
+
+
+def _summary(rules: list[Rule], hops: int) -> Iterator[str]:
+    """Yield what a line says of all hooks of a middleware, each thing once."""
+    inline = dict.fromkeys(_inline(rule) for rule in rules if rule.is_inline)
+    if len(inline) > 1 or hops:
+        inline.pop("inline", None)  # the rest says it, too
+    yield from inline
+    in_thread = [rule for rule in rules if not rule.is_inline]
+    if in_thread:
+        reasons = dict.fromkeys(filter(None, (rule.because or rule.unless for rule in in_thread)))
+        count = f"{hops} hop{'' if hops == 1 else 's'}"
+        yield f"thread, {count}" + (f": {', '.join(reasons)}" if reasons else "")
 
 
 async def cost_of_a_hop() -> float:

@@ -6,9 +6,12 @@ import io
 import re
 
 import pytest
+from asgiref.sync import iscoroutinefunction
 from django.contrib import admin
+from django.core.exceptions import MiddlewareNotUsed
 from django.core.management import CommandError, call_command
 from django.http import HttpRequest
+from django.middleware.security import SecurityMiddleware
 from django.urls import include, path
 from django.utils.decorators import async_only_middleware, sync_and_async_middleware
 from django.utils.deprecation import MiddlewareMixin
@@ -23,15 +26,34 @@ SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
 REMOTE_USER = "django.contrib.auth.middleware.RemoteUserMiddleware"
 
 
-def sync_function(get_response): ...
+def sync_function(get_response):
+    def middleware(request):
+        return get_response(request)
+
+    return middleware
 
 
 @async_only_middleware
-def async_function(get_response): ...
+def async_function(get_response):
+    async def middleware(request):
+        return await get_response(request)
+
+    return middleware
 
 
 @sync_and_async_middleware
-def either(get_response): ...
+def either(get_response):
+    return (async_function if iscoroutinefunction(get_response) else sync_function)(get_response)
+
+
+class Called:
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        return self.get_response(request)
+
+    def process_view(self, request, callback, args, kwargs): ...
 
 
 class Hooks(MiddlewareMixin):
@@ -57,6 +79,30 @@ class Native(MiddlewareMixin):
 class NothingToDo(MiddlewareMixin): ...
 
 
+class Secure(SecurityMiddleware):
+    def process_response(self, request, response):
+        return response
+
+
+class Same(SecurityMiddleware): ...
+
+
+class Instance(SecurityMiddleware):
+    inline_capable = True
+
+    def __init__(self, get_response):
+        super().__init__(get_response)
+        self.process_request = lambda request: None
+
+
+def raises(get_response):
+    raise ValueError("no")
+
+
+def unused(get_response):
+    raise MiddlewareNotUsed
+
+
 def told(settings, *middleware: str, **options) -> str:
     settings.MIDDLEWARE = list(middleware)
     out = io.StringIO()
@@ -70,11 +116,23 @@ def told(settings, *middleware: str, **options) -> str:
         (SECURITY, "inline"),
         (SESSIONS, "inline unless the session must be saved"),
         (REMOTE_USER, "native async"),
-        (f"{__name__}.sync_function", "thread, 1 hop"),
+        (f"{__name__}.sync_function", "thread, 1 hop: synchronous"),
+        (f"{__name__}.Called", "thread, 2 hops: synchronous, not known"),
         (f"{__name__}.async_function", "native async"),
         (f"{__name__}.either", "native async"),
-        (f"{__name__}.Hooks", "thread, 2 hops"),
-        (f"{__name__}.Marked", "thread, 2 hops"),  # its base is not
+        (f"{__name__}.Hooks", "thread, 2 hops: not known"),
+        (f"{__name__}.Marked", f"thread, 2 hops: its base {__name__}.Hooks is not known"),
+        (
+            f"{__name__}.Secure",
+            "thread, 2 hops: a subclass of SecurityMiddleware that overrides process_response, "
+            "and is not marked",
+        ),
+        (
+            f"{__name__}.Same",
+            "thread, 2 hops: a subclass of SecurityMiddleware that overrides nothing, and is not "
+            "marked",
+        ),
+        (f"{__name__}.Instance", "thread, 2 hops: the instance overrides process_request"),
         (f"{__name__}.MarkedWhole", "inline"),
         (f"{__name__}.Native", "native async"),
         (f"{__name__}.NothingToDo", "nothing to do"),
@@ -92,11 +150,48 @@ def test_more_verbosely_it_tells_of_each_hook(settings):
 
 def test_a_setting_that_decides_is_taken_into_account(settings):
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.file"
-    assert "thread, 1 hop" in told(settings, SESSIONS)
+    expected = "; thread, 1 hop: SESSION_ENGINE is custom or keeps files\n"
+    assert expected in told(settings, SESSIONS)
+
+
+def test_what_is_in_front_of_synchronous_middleware_shares_its_thread(settings):
+    """Django loads it synchronously, too: one hop for all of them."""
+    text = told(settings, f"{__name__}.sync_function", SECURITY, f"{__name__}.sync_function")
+    assert re.search(
+        rf"""^{__name__}.sync_function +thread, 0 hops: synchronous
+{SECURITY} +thread, 0 hops: what is behind it in MIDDLEWARE is synchronous
+{__name__}.sync_function +thread, 1 hop: synchronous
+
+.* Middleware makes 1 in each""",
+        text,
+    )
+
+
+def test_an_entry_that_is_not_used_costs_nothing(settings):
+    text = told(settings, SECURITY, f"{__name__}.unused", f"{__name__}.Hooks")
+    assert "unused" not in text
+    assert "Middleware makes 2 in each" in text
+
+
+def test_a_patched_hook_is_told_with_who_has_patched_it(settings, monkeypatch):
+    monkeypatch.setattr(SecurityMiddleware, "process_request", lambda self, request: None)
+    expected = f"{SECURITY}  thread, 1 hop: patched by tests\n"
+    assert expected in told(settings, SECURITY)
+
+
+def test_other_code_in_a_hook_is_seen(settings, monkeypatch):
+    """Some tools leave the function, and replace its code."""
+
+    def other(self, request):
+        raise AssertionError
+
+    function = SecurityMiddleware.process_request
+    monkeypatch.setattr(function, "__code__", other.__code__)
+    assert "thread, 1 hop: patched by somebody" in told(settings, SECURITY)
 
 
 def test_the_cost_is_measured(settings):
-    text = told(settings, SECURITY, f"{__name__}.Hooks", f"{__name__}.sync_function")
+    text = told(settings, SECURITY, f"{__name__}.sync_function", f"{__name__}.Hooks")
     match = re.search(r"takes about (\d+) µs here\. Middleware makes 3 in each.*: (\d+) µs", text)
     assert match
     hop, all_hops = map(int, match.groups())
@@ -107,6 +202,14 @@ def test_the_cost_is_measured(settings):
 def test_an_unknown_django_is_said(settings, monkeypatch):
     monkeypatch.setattr(command, "IS_CHECKED", False)
     assert "nothing runs inline" in told(settings, SECURITY)
+
+
+def test_middleware_that_raises_is_an_error_of_the_command(settings):
+    with pytest.raises(
+        CommandError,
+        match=r"middleware cannot be listed: settings\.MIDDLEWARE: ValueError\('no'\)",
+    ):
+        told(settings, f"{__name__}.raises")
 
 
 def test_a_mistake_in_middleware_is_an_error_of_the_command(settings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from functools import partial
@@ -11,13 +12,16 @@ from functools import partial
 import pytest
 from django.core.asgi import get_asgi_application
 from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command, get_commands
 from django.core.wsgi import get_wsgi_application
+from django.utils.deprecation import MiddlewareMixin
 
 from asyncviews import NotFound, Problem, checks, server
 from asyncviews.asgi import StartupFailed, lifespan
 from asyncviews.asgi import get_asgi_application as get_ours
 from asyncviews.checks_settings import check_asgi_application, check_settings, check_tasks
+from asyncviews.handler import HTTPHandler
 from tests.test_docs import DOCS
 
 HERE = __name__
@@ -105,6 +109,57 @@ def broken_module(tmp_path, monkeypatch):
     """`tests.broken_module`, whose import raises."""
     (tmp_path / "broken_module.py").write_text("1 / 0")
     monkeypatch.setattr("tests.__path__", [*sys.modules["tests"].__path__, str(tmp_path)])
+
+
+class Hooks(MiddlewareMixin):
+    def process_request(self, request): ...
+
+    async def process_view(self, request, callback, args, kwargs): ...
+
+
+class Called:
+    def __call__(self, request): ...
+
+    def process_request(self, request): ...
+
+    def process_view(self, request, callback, args, kwargs): ...
+
+
+def factory(get_response): ...
+
+
+@pytest.mark.parametrize(
+    ("path", "hooks"), [("Hooks", ["process_request"]), ("Called", ["process_view"])]
+)
+def test_hooks_that_can_be_marked(settings, path, hooks):
+    settings.ASYNCVIEWS = {"INLINE_MIDDLEWARE": {f"{HERE}.{path}": hooks}}
+    assert texts(check_settings) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "hooks", "message"),
+    [
+        ("nowhere.Hooks", ["process_request"], "No module named 'nowhere'."),
+        ("tests.broken_module.Hooks", ["process_request"], "importing it raised ZeroDivision"),
+        (f"{HERE}.factory", ["process_request"], "it is no class, and so has no hooks."),
+        (f"{HERE}.Hooks", [], "it names no hooks (known: process_request, process_view, "),
+        (f"{HERE}.Hooks", ["process_requests"], "(did you mean process_request?)"),
+        (f"{HERE}.Hooks", ["process_exception"], "there is no hook 'process_exception'"),
+        (f"{HERE}.Hooks", ["process_response"], "it has no process_response()."),
+        (f"{HERE}.Hooks", ["process_view"], "process_view() is async, and runs on the event loop"),
+        (f"{HERE}.Hooks", ["__call__"], "__call__() waits for what is behind the middleware"),
+        (f"{HERE}.Called", ["process_request"], "its own __call__() calls process_request()"),
+    ],
+)
+def test_hooks_that_cannot_be_marked(settings, broken_module, path, hooks, message):
+    settings.ASYNCVIEWS = {"INLINE_MIDDLEWARE": {path: hooks}}
+    (text,) = texts(check_settings)
+    assert text.startswith(f"ASYNCVIEWS['INLINE_MIDDLEWARE'][{path!r}]: ")
+    assert message in text
+    with pytest.raises(ImproperlyConfigured, match=re.escape(message)):
+        HTTPHandler()
+    settings.ASGI_APPLICATION = f"{HERE}.ours"
+    assert texts(check_asgi_application) == []  # it has been said
 
 
 def test_every_mistake_has_a_message_of_its_own(settings, broken_module):

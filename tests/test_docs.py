@@ -28,7 +28,7 @@ from django.urls import path
 import asyncviews
 import asyncviews.generic
 import asyncviews.testing
-from asyncviews import inline
+from asyncviews import inline_packages, inline_rules
 from asyncviews.asgi import lifespan
 from asyncviews.conf import Settings
 from tests.live.server_process import free_port
@@ -648,9 +648,20 @@ def test_the_logging_reference_has_every_logger() -> None:
     assert set(re.findall(r"`(asyncviews\.\w+)`", intro)) == used
 
 
+def test_the_table_of_other_packages_is_that_of_the_handler():
+    page = (DOCS / "explanation" / "handler.md").read_text()
+    for middleware, entry in inline_packages.PACKAGES.items():
+        row = next(
+            (line for line in page.splitlines() if line.startswith(f"| `{middleware}` ")), ""
+        )
+        assert f"| {entry.package} {', '.join(entry.read)} |" in row
+        for hook, rule in entry.rules.items():
+            assert (f"`{hook}` unless {rule.unless}" if rule.unless else f"`{hook}`") in row
+
+
 def test_the_table_of_middleware_is_that_of_the_handler():
     page = (DOCS / "explanation" / "handler.md").read_text()
-    for middleware, hooks in inline.RULES.items():
+    for middleware, hooks in inline_rules.RULES.items():
         name = middleware.removeprefix("django.middleware.").removeprefix("django.")
         row = next((line for line in page.splitlines() if line.startswith(f"| `{name}` ")), "")
         for hook, rule in hooks.items():

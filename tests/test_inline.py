@@ -46,7 +46,7 @@ from django.utils.deprecation import MiddlewareMixin
 from django.utils.translation import get_language, gettext, gettext_lazy, trans_real
 from django.views.decorators.csrf import csrf_exempt
 
-from asyncviews import inline, internals
+from asyncviews import inline_classes, inline_rules, internals
 from asyncviews.handler import HTTPHandler as Handler
 from tests.conftest import http_scope
 
@@ -410,7 +410,9 @@ def only_sync(get_response):
 
 # Scenarios
 
-SHORT = {dotted.rpartition(".")[2].removesuffix("Middleware"): dotted for dotted in inline.RULES}
+SHORT = {
+    dotted.rpartition(".")[2].removesuffix("Middleware"): dotted for dotted in inline_rules.RULES
+}
 SHORT["RemoteUser"] = "django.contrib.auth.middleware.RemoteUserMiddleware"
 SHORT["PersistentRemoteUser"] = "django.contrib.auth.middleware.PersistentRemoteUserMiddleware"
 SEVEN = "Security Session Common CsrfView Authentication Message XFrameOptions"
@@ -893,7 +895,7 @@ def run(browser: Browser, scenario: Scenario) -> list[Answer]:
 def table_hooks() -> dict[Any, str]:
     """Return the code of each hook in the table, with its name in the scenarios."""
     found = {}
-    for dotted in inline.RULES:
+    for dotted in inline_rules.RULES:
         module, _, name = dotted.rpartition(".")
         if importable(module):
             for hook, function in vars(getattr(import_module(module), name)).items():
@@ -962,12 +964,12 @@ def test_every_place_in_the_table_is_tried():
 
 
 def table_hooks_of_all_apps() -> Iterator[str]:
-    for dotted, hooks in inline.RULES.items():
+    for dotted, hooks in inline_rules.RULES.items():
         for hook, rule in hooks.items():
             if django.VERSION[:2] in rule.versions:
                 name = dotted.rpartition(".")[2].removesuffix("Middleware")
                 yield f"{name}.{SHORT_HOOKS[hook]}"
-                if rule is not inline.INLINE and rule.versions == internals.CHECKED:
+                if rule is not inline_rules.INLINE and rule.versions == internals.CHECKED:
                     yield f"{name}.{SHORT_HOOKS[hook]}!"
 
 
@@ -1107,6 +1109,19 @@ def test_a_call_of_its_own_is_kept(noted, monkeypatch, name):
     assert noted(cls) == ["own", "view", "template"]
 
 
+def test_a_call_of_its_base_is_kept(noted, monkeypatch):
+    """Both are marked, but the hooks are called as the base does."""
+
+    async def call(self, request):
+        self.note("own")
+        return await self.get_response(request)
+
+    members = {"__acall__": call, "note": Notes.note, "inline_capable": True}
+    base = type("Base", (MiddlewareMixin,), members)
+    members = {"process_request": Notes.process_request, "inline_capable": True}
+    assert noted(type("Sub", (base,), members)) == ["own"]
+
+
 def test_a_hook_of_the_instance_is_not_inline(noted, monkeypatch):
     monkeypatch.setattr(Notes, "inline_capable", True, raising=False)
 
@@ -1137,23 +1152,24 @@ def test_a_template_response_hook_that_returns_none_is_named(noted, monkeypatch,
 
 def test_a_subclass_of_djangos_is_not_inline():
     """Whatever it overrides, and be it nothing."""
-    assert inline.rules(type("Sub", (CsrfViewMiddleware,), {})) == {}
+    rules = inline_classes.rules(type("Sub", (CsrfViewMiddleware,), {}))
+    assert {*rules.values()} == {inline_rules.THREAD}
 
 
 def test_a_marked_subclass_of_djangos_keeps_djangos_conditions():
     """The mark speaks for what the class defines; what it inherits follows the table."""
     members = {"inline_capable": True, "process_request": lambda self, request: None}
-    rules = inline.rules(type("Sub", (CsrfViewMiddleware,), members))
-    table = inline.RULES["django.middleware.csrf.CsrfViewMiddleware"]
-    assert rules == {**table, "process_request": inline.INLINE}
+    rules = inline_classes.rules(type("Sub", (CsrfViewMiddleware,), members))
+    table = inline_rules.RULES["django.middleware.csrf.CsrfViewMiddleware"]
+    assert rules == {**table, "process_request": inline_rules.INLINE}
 
 
 def test_a_patched_hook_is_not_inline(monkeypatch):
     """Who replaces a hook of Django's, as tools that trace requests do, may do so to block."""
     monkeypatch.setattr(CsrfViewMiddleware, "process_view", lambda *args: None)
-    rules = inline.rules(CsrfViewMiddleware)
-    assert rules["process_view"] is inline.THREAD
-    assert rules["process_request"] is not inline.THREAD
+    rules = inline_classes.rules(CsrfViewMiddleware)
+    assert rules["process_view"] == inline_rules.THREAD
+    assert rules["process_request"] != inline_rules.THREAD
 
 
 def test_an_unknown_django_is_left_alone(stage, monkeypatch):
@@ -1168,10 +1184,10 @@ def test_an_unknown_django_is_left_alone(stage, monkeypatch):
 
 
 def test_a_rule_counts_only_for_the_versions_it_names(monkeypatch):
-    rule = dataclasses.replace(inline.INLINE, versions=frozenset({(5, 1)}))
+    rule = dataclasses.replace(inline_rules.INLINE, versions=frozenset({(5, 1)}))
     dotted = "django.middleware.csrf.CsrfViewMiddleware"
-    monkeypatch.setitem(inline.RULES, dotted, {"process_request": rule})
-    assert set(inline.rules(CsrfViewMiddleware).values()) == {inline.THREAD}
+    monkeypatch.setitem(inline_rules.RULES, dotted, {"process_request": rule})
+    assert set(inline_classes.rules(CsrfViewMiddleware).values()) == {inline_rules.THREAD}
 
 
 def test_middleware_that_is_not_used_changes_nothing(db, monkeypatch):
@@ -1192,7 +1208,7 @@ def test_middleware_that_is_not_used_changes_nothing(db, monkeypatch):
 def test_every_middleware_of_django_has_been_read():
     """Each is in the table, or is native async; a new one fails here until somebody reads it."""
     native = {"RemoteUserMiddleware", "PersistentRemoteUserMiddleware"}
-    read = {dotted.rpartition(".")[2] for dotted in inline.RULES} | native
+    read = {dotted.rpartition(".")[2] for dotted in inline_rules.RULES} | native
     files = Path(django.__file__).parent.rglob("*.py")
     sources = [file.read_text() for file in files if file.name != "tests.py"]
     defined = {

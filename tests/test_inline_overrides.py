@@ -18,7 +18,7 @@ from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.csrf import CsrfViewMiddleware, RejectRequest
 from django.middleware.gzip import GZipMiddleware
 
-from asyncviews import inline
+from asyncviews import inline_classes, inline_rules
 from asyncviews.handler import HTTPHandler as Handler
 from tests.test_inline import (
     SCENARIOS,
@@ -43,7 +43,7 @@ CALLS: list[str] = []
 
 
 def helpers(cls: type) -> list[str]:
-    return sorted(inline._read(cls) & vars(cls).keys())
+    return sorted(inline_classes._read(cls) & vars(cls).keys())
 
 
 def notes(cls: type, name: str, *, refuses: bool) -> Any:
@@ -84,7 +84,7 @@ WAYS = [in_class, in_mixin, in_instance]
 def cases() -> list[Any]:
     """Return each helper with the scenarios that are about its class, and one way after the other."""
     found = []
-    for dotted in inline.RULES:
+    for dotted in inline_rules.RULES:
         module, _, name = dotted.rpartition(".")
         if not importable(module):
             continue
@@ -202,32 +202,32 @@ def test_a_check_that_is_patched_while_the_site_runs(stage, monkeypatch, handler
 
 
 def rules_of(cls: type, **members: Any) -> dict[str, Any]:
-    return inline.rules(type("Sub", (cls,), {"inline_capable": True, **members}))
+    return inline_classes.rules(type("Sub", (cls,), {"inline_capable": True, **members}))
 
 
 def test_an_overridden_helper_takes_conditional_hooks_to_a_thread():
     """The condition was read in Django's code; what never blocks still does not."""
     found = rules_of(CsrfViewMiddleware, _check_token=lambda self, request: None)
-    assert found["process_view"] is inline.THREAD
-    assert found["process_request"] is not inline.THREAD
+    assert found["process_view"] == inline_rules.THREAD
+    assert found["process_request"] != inline_rules.THREAD
     found = rules_of(XFrameOptionsMiddleware, get_xframe_options_value=lambda *args: "DENY")
-    assert found == {"process_response": inline.INLINE}
+    assert found == {"process_response": inline_rules.INLINE}
 
 
 def test_other_attributes_leave_conditions_as_they_are():
-    plain = inline.rules(GZipMiddleware)
+    plain = inline_classes.rules(GZipMiddleware)
     assert rules_of(GZipMiddleware, max_random_bytes=200, level=1) == plain
-    assert plain["process_response"] is not inline.THREAD
+    assert plain["process_response"] != inline_rules.THREAD
 
 
 def test_a_patched_helper_is_not_inline(monkeypatch):
     monkeypatch.setattr(CsrfViewMiddleware, "_check_token", lambda self, request: None)
-    assert {*inline.rules(CsrfViewMiddleware).values()} == {inline.THREAD}
+    assert {*inline_classes.rules(CsrfViewMiddleware).values()} == {inline_rules.THREAD}
 
 
 def test_no_class_of_django_seems_patched():
-    for dotted in inline.RULES:
+    for dotted in inline_rules.RULES:
         module, _, name = dotted.rpartition(".")
         if importable(module):
             cls = getattr(import_module(module), name)
-            assert not [each for each in vars(cls) if inline._is_patched(cls, each)]
+            assert not [each for each in vars(cls) if inline_classes.patcher(cls, each)]

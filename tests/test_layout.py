@@ -14,7 +14,9 @@ conf threads async_database garbage annotations thread_usage urlconf overrides p
 body_limit forwarded pid_file process_title systemd
 internals streaming telemetry origin access_log
 connections problems inline_rules resolving resources validators health
-sources inline
+sources inline_packages inline_marks
+inline_classes
+inline
 errors handler background protocols habits
 parameters
 responses tasks middleware_costs logs

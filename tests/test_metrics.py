@@ -218,6 +218,19 @@ def test_the_reference_has_every_metric():
     assert documented() == families
 
 
+def slow(get_response):
+    return lambda request: get_response(request)  # noqa: PLW0108 - as middleware is
+
+
+def test_hops_are_those_of_the_middleware_that_was_loaded(settings):
+    security = "django.middleware.security.SecurityMiddleware"
+    settings.MIDDLEWARE = [security, f"{__name__}.slow"]
+    MeteredHandler()
+    name = "asyncviews_middleware_hops"
+    assert REGISTRY.get_sample_value(name, {"middleware": f"{__name__}.slow"}) == 1
+    assert REGISTRY.get_sample_value(name, {"middleware": security}) == 0
+
+
 def test_off_costs_nothing(settings):
     settings.ASYNCVIEWS = {}
     assert type(get_asgi_application()) is ASGIHandler
