@@ -19,7 +19,7 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from django.views import View
 
-from asyncviews.hooks import check_hooks, decide
+from asyncviews.hooks import check_hooks, decide, runs_own_code
 from asyncviews.internals import fetch_user, share_user
 from asyncviews.permissions import has_permissions
 from asyncviews.problems import Forbidden, Unauthorized, prefers_html
@@ -92,7 +92,11 @@ class LoginRequiredMixin(AccessMixin):
     async def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         user = await fetch_user(request)
         asked = f"{type(user).__qualname__}.is_authenticated"
-        if not await decide(user.is_authenticated, asked):
+        own = runs_own_code(type(user), "is_authenticated")
+        answer = (
+            await sync_to_async(getattr)(user, "is_authenticated") if own else user.is_authenticated
+        )
+        if not await decide(answer, asked):
             return await self._refuse()
         return await super().handle(request, *args, **kwargs)  # type: ignore[misc, no-any-return]
 
@@ -109,7 +113,9 @@ class PermissionRequiredMixin(AccessMixin):
     async def has_permission(self) -> bool:
         """Whether the user has the permissions: the hook to extend."""
         user = await fetch_user(self.request)
-        permissions: Any = self.get_permission_required()
+        get: Callable[[], Any] = self.get_permission_required
+        own = runs_own_code(self, "get_permission_required", "permission_required")
+        permissions = await sync_to_async(call)(get) if own else get()
         if inspect.isawaitable(permissions):
             permissions = await permissions
         return await has_permissions(user, permissions)
@@ -137,7 +143,8 @@ class UserPassesTestMixin(AccessMixin):
         return self.test_func
 
     async def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        test = self.get_test_func()
+        get: Callable[[], Callable[[], Any]] = self.get_test_func
+        test = await sync_to_async(call)(get) if runs_own_code(self, "get_test_func") else get()
         answer = test() if iscoroutinefunction(test) else await sync_to_async(call)(test)
         if not await decide(answer, f"{type(self).__qualname__}.test_func()"):
             return await self._refuse()

@@ -5,6 +5,8 @@ skipped without a word: nobody awaits what a coroutine function returns where a 
 
 Not every function shows that it returns a coroutine. A coroutine is true, so the answer of a hook
 that decides something is looked at, too.
+
+A plain hook may query, unless it is Django's and is known not to: `runs_own_code()` tells.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.views import View
 
 _OF_EITHER_KIND = ("test_func",)
+_OURS = ("django.", "asyncviews.")
 _ACCESS = "django.contrib.auth.mixins"  # not imported: applications may not be ready
 
 
@@ -60,6 +63,39 @@ def require_decided(view: object, *names: str) -> None:
     for name in names:
         if hook := getattr(view, name, None):
             decided(hook(), f"{type(view).__qualname__}.{name}()")
+
+
+def runs_own_code(view: Any, *names: str) -> bool:
+    """Whether the project's code, or a third party's, runs when `view` uses these attributes.
+
+    Such code may query, and belongs on the request's thread. `view` is an object or a class; the
+    names are those of hooks, and of attributes that may be properties.
+    """
+    return any(_is_own(view, name) for name in names)
+
+
+def has_own_code_behind(cls: type, base: type, name: str) -> bool:
+    """Whether a class that stands behind `base` has a hook which is neither Django's nor ours."""
+    behind = cls.__mro__[cls.__mro__.index(base) + 1 :]
+    return any(name in vars(each) and not _is_ours(each) for each in behind)
+
+
+def _is_own(view: Any, name: str) -> bool:
+    own = {} if isinstance(view, type) else vars(view)
+    if name in own:
+        return callable(own[name]) and not _is_ours(own[name])
+    for owner in (view if isinstance(view, type) else type(view)).__mro__:
+        if name in vars(owner):
+            value = vars(owner)[name]
+            is_code = callable(value) or hasattr(value, "__get__")
+            return is_code and not (_is_ours(owner) and _is_ours(value))
+    return False
+
+
+def _is_ours(code: Any) -> bool:
+    """Whether a class, a function or what wraps one is Django's or that of asyncviews."""
+    module = getattr(getattr(code, "fget", code), "__module__", None) or ""
+    return module.startswith(_OURS) and not hasattr(code, "__wrapped__")
 
 
 def check_hooks(cls: type) -> None:

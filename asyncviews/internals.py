@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from contextvars import Context, ContextVar, Token, copy_context
-from functools import cache, partial
+from functools import cache
 from io import SEEK_END, BytesIO
 from threading import get_ident
 from types import FrameType
@@ -28,11 +28,10 @@ from django.contrib import auth
 from django.core import asgi as django_asgi
 from django.core.cache import BaseCache, close_caches
 from django.core.checks.registry import registry
-from django.core.exceptions import SynchronousOnlyOperation
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import reset_urlconf
 from django.core.signals import setting_changed
-from django.db import close_old_connections, connections, reset_queries
+from django.db import close_old_connections, reset_queries
 from django.dispatch import Signal, receiver
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -501,30 +500,6 @@ def open_transaction(connections: Iterable[Any]) -> str | None:
     return None
 
 
-def is_fetched(queryset: Any) -> bool:
-    """Whether the rows of a queryset are in memory."""
-    return getattr(queryset, "_result_cache", None) is not None
-
-
-@contextmanager
-def recorded_refusals(record: Callable[[], object]) -> Iterator[None]:
-    """Call `record` when a query is refused because it would block this thread's event loop.
-
-    The connections of an event loop's thread are its own, and no other code runs on it meanwhile.
-    """
-    watched = [(connection, name) for connection in connections.all() for name in _CURSORS]
-    before = [vars(connection).get(name) for connection, name in watched]
-    for connection, name in watched:
-        setattr(connection, name, partial(_recorded, getattr(connection, name), record))
-    try:
-        yield
-    finally:
-        for (connection, name), own in zip(watched, before, strict=True):
-            delattr(connection, name)
-            if own is not None:
-                setattr(connection, name, own)
-
-
 CONNECTION_STATE = frozenset({
     "alias", "atomic_blocks", "autocommit", "client", "close_at", "closed_in_transaction",
     "commit_on_exit", "connection", "creation", "data_types", "errors_occurred",
@@ -550,14 +525,3 @@ def take_waiting_thread() -> Executor:
     executor = AsyncToSync.executors.current
     AsyncToSync.executors.current = None
     return cast("Executor", executor)
-
-
-_CURSORS = ("cursor", "chunked_cursor")
-
-
-def _recorded(cursor: Callable[..., Any], record: Callable[[], object], *args: Any) -> Any:
-    try:
-        return cursor(*args)
-    except SynchronousOnlyOperation:
-        record()
-        raise

@@ -10,8 +10,8 @@ from django.core.exceptions import SynchronousOnlyOperation
 _INSTEAD = {
     "django.contrib.auth.middleware": (
         "request.user is fetched by a synchronous query when it is first looked at. In async code "
-        "write `user = await request.auser()`; a template that needs it is rendered by "
-        "asyncviews.rendering.AsyncTemplateResponse."
+        "write `user = await request.auser()`; for a template that needs it, return Django's "
+        "TemplateResponse, which is rendered on the request's thread."
     ),
     "django.contrib.sessions.backends": (
         "request.session is loaded by a synchronous query when it is first looked at. In async code "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ClassVar, Literal
 
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
@@ -18,7 +18,7 @@ from django.utils.log import log_response
 from django.views import View
 
 from asyncviews import internals
-from asyncviews.hooks import check_hooks
+from asyncviews.hooks import check_hooks, runs_own_code
 from asyncviews.notes import note_what_to_await
 from asyncviews.parameters import Signature, read_signature
 from asyncviews.problems import (
@@ -177,10 +177,25 @@ class AsyncView(View):
         """
         view: Any = super().as_view(**initkwargs)
 
+        def make(*args: Any, **kwargs: Any) -> Any:
+            self = cls(**initkwargs)
+            self.setup(*args, **kwargs)
+            if not hasattr(self, "request"):
+                name = cls.__name__  # Django says the same
+                raise AttributeError(f"{name}.setup() must call super().setup(), for self.request.")
+            return self
+
+        async def make_in_thread(*args: Any, **kwargs: Any) -> Any:
+            self = await sync_to_async(make)(*args, **kwargs)
+            return await self.dispatch(*args, **kwargs)
+
+        # A `setup()` that is not Django's may query.
+        call = make_in_thread if runs_own_code(cls, "setup", "__init__") else view
+
         @wraps(view)
         async def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             try:
-                return await view(request, *args, **kwargs)
+                return await call(request, *args, **kwargs)
             except Problem as exc:
                 return problem_response(request, exc, undecided=cls.is_page)
 

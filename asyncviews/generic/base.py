@@ -1,7 +1,8 @@
 """Templates and redirects, and what all generic views share.
 
 They are Django's, and so are their hooks. A hook that is `async def` here is awaited on the event
-loop. A hook that is a plain `def`, and may touch the database, is called on the request's thread.
+loop. One that is a plain `def` is called on the request's thread, and so is a property; only what is
+Django's and computes is called on the event loop.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import Any, ClassVar
 from asgiref.sync import sync_to_async
 from django.http import (
     HttpRequest,
-    HttpResponse,
     HttpResponseGone,
     HttpResponsePermanentRedirect,
     HttpResponseRedirect,
@@ -23,8 +23,7 @@ from django.utils.log import log_response
 from django.views.generic.base import TemplateResponseMixin
 
 from asyncviews.generic.bases import ContextMixin, RedirectView
-from asyncviews.hooks import check_hooks
-from asyncviews.rendering import AsyncTemplateResponse
+from asyncviews.hooks import check_hooks, has_own_code_behind, runs_own_code
 from asyncviews.views import AsyncView
 
 
@@ -36,40 +35,53 @@ class AsyncContextMixin(ContextMixin):
             not be, or the reverse.
     """
 
-    # Whether Django's part of the context needs the database.
+    # Whether what stands behind, Django's or a mixin's, needs the database.
     _context_queries: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_hooks(cls)
+        if has_own_code_behind(cls, AsyncContextMixin, "get_context_data"):
+            cls._context_queries = True
 
     async def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Return what the template gets."""
         build: Callable[..., dict[str, Any]] = super().get_context_data  # type: ignore[misc]
-        if self._context_queries:
+        if self._context_queries or runs_own_code(self, "get_context_object_name", "extra_context"):
             return await sync_to_async(build)(**kwargs)
         return build(**kwargs)
 
 
 class AsyncTemplateResponseMixin(TemplateResponseMixin):
-    """Django's `TemplateResponseMixin`, with templates that are rendered on the event loop.
+    """Django's `TemplateResponseMixin`: templates are rendered on the request's thread, and may query."""
 
-    ``response_class = TemplateResponse`` has them rendered on the request's thread.
-    """
-
-    response_class: type[HttpResponse] = AsyncTemplateResponse
     is_page = True
 
 
 async def render(view: Any, context: dict[str, Any]) -> HttpResponseBase:
-    """Call ``render_to_response()`` of a generic view: on the request's thread, if it is not Django's.
+    """Call ``render_to_response()`` of a generic view: on the request's thread, if it may query.
 
-    Django's makes a response that is rendered later; another may well iterate over a queryset.
+    Django's makes a response that is rendered later, on the request's thread.
     """
-    function: Callable[..., HttpResponseBase] = view.render_to_response
-    if getattr(function, "__func__", None) is TemplateResponseMixin.render_to_response:
-        return function(context)
-    return await sync_to_async(function)(context)
+    if runs_own_code(view, *_RESPONDING) or getattr(view, "template_name_field", None):
+        return await sync_to_async(_respond)(view, context)
+    return _respond(view, context)
+
+
+_RESPONDING = (
+    "render_to_response",
+    "get_template_names",
+    "response_class",
+    "template_name",
+    "template_name_field",
+    "template_engine",
+    "content_type",
+)
+
+
+def _respond(view: Any, context: dict[str, Any]) -> HttpResponseBase:
+    response: HttpResponseBase = view.render_to_response(context)
+    return response
 
 
 class AsyncTemplateView(AsyncTemplateResponseMixin, AsyncContextMixin, AsyncView):
@@ -103,8 +115,10 @@ class AsyncRedirectView(AsyncView, RedirectView):
 
     async def get_redirect_url(self, *args: Any, **kwargs: Any) -> str | None:
         """Return the URL to redirect to, or None for 410 (Gone)."""
-        url: str | None = super().get_redirect_url(*args, **kwargs)  # type: ignore[misc]
-        return url
+        make: Callable[..., str | None] = super().get_redirect_url  # type: ignore[misc]
+        if runs_own_code(self, "url", "pattern_name", "query_string"):
+            return await sync_to_async(make)(*args, **kwargs)
+        return make(*args, **kwargs)
 
     async def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         url = await self.get_redirect_url(*args, **kwargs)

@@ -193,6 +193,9 @@ class SuccessMessageMixin(bases.SuccessMessageMixin):
 
     async def form_valid(self, form: Any) -> HttpResponse:
         response: HttpResponse = await super(bases.SuccessMessageMixin, self).form_valid(form)  # type: ignore[misc]
+        await sync_to_async(self._add_message)(form)
+        return response
+
+    def _add_message(self, form: Any) -> None:
         if message := self.get_success_message(form.cleaned_data):
             messages.success(self.request, message)
-        return response

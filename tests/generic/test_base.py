@@ -21,7 +21,6 @@ from asyncviews.generic import (
     AsyncTemplateView,
     AsyncUpdateView,
 )
-from asyncviews.rendering import AsyncTemplateResponse
 from tests.generic.models import Article
 from tests.generic.twins import ask, get, post, twins
 
@@ -205,7 +204,7 @@ async def test_a_handler_with_parameters():
 @pytest.mark.usefixtures("templates")
 def test_the_same_view_answers_under_wsgi():
     response = Client().get("/typed/?foo=7")
-    assert isinstance(response, AsyncTemplateResponse)
+    assert isinstance(response, TemplateResponse)
     assert "7" in response.text
 
 
