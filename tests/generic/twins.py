@@ -91,11 +91,11 @@ def compare(
         visit(database, settings, view, *asks, client=client, route=route, user=user, left=left)
         for view, client in zip(twins, (Client(), AsyncClient()), strict=True)
     )
-    assert ([*map(_as_if_not_negotiated, ours[0])], *ours[1:]) == djangos
+    assert ([*map(as_if_not_negotiated, ours[0])], *ours[1:]) == djangos
     return ours[0]
 
 
-def _as_if_not_negotiated(answer: Answer) -> Answer:
+def as_if_not_negotiated(answer: Answer) -> Answer:
     """Take ``Accept`` out of ``Vary`` where clients that want JSON get something else from ours."""
     if answer.status not in {302, 405}:
         return answer
@@ -184,8 +184,7 @@ def _ask(client: Any, asks: Iterable[Ask], database: str, user: str | None) -> I
 
 
 def _answer(response: Any, queries: int) -> Answer:
-    content = response.content.decode()
-    content = re.sub(r'(csrfmiddlewaretoken" value=)"\w+"', r"\1", content)
+    content = without_tokens(response.content.decode())
     context = response.context or []
     contexts = context if isinstance(context, list) else [context]
     values = {key: value for each in contexts for key, value in each.flatten().items()}
@@ -198,6 +197,10 @@ def _answer(response: Any, queries: int) -> Answer:
         context={key: plain(values[key]) for key in values.keys() - NOT_COMPARED},
         queries=queries,
     )
+
+
+def without_tokens(page: str) -> str:
+    return re.sub(r'(csrfmiddlewaretoken" value=)"\w+"', r"\1", page)
 
 
 NOT_COMPARED = {"csrf_token", "view", "request", "block", "forloop", "perms", "widget"}

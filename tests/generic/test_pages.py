@@ -1,0 +1,604 @@
+"""A page that works under Django's view works under the twin, and answers every client alike."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django import forms, template
+from django.contrib import messages
+from django.contrib.auth import mixins as djangos_auth
+from django.contrib.messages.views import SuccessMessageMixin as DjangosSuccessMessageMixin
+from django.core.exceptions import PermissionDenied
+from django.core.management import call_command
+from django.db import connections
+from django.forms import formset_factory, inlineformset_factory
+from django.http import Http404, HttpResponse
+from django.shortcuts import aget_object_or_404, get_object_or_404
+from django.template.response import TemplateResponse
+from django.test import override_settings
+from django.utils.functional import SimpleLazyObject
+from django.views import generic as djangos
+
+from asyncviews import auth, generic
+from asyncviews.generic import SuccessMessageMixin
+from tests.generic.models import Article, Author
+from tests.generic.pages import WAYS, Site
+from tests.generic.twins import Ask, Router, as_if_not_negotiated, ask, get, post, twins
+
+BASE = """<title>{{ stats.articles }} by {{ stats.authors.0 }}, {{ newest }}</title>
+{% block body %}{% endblock %}
+user={{ user }} perms={{ perms.generic.add_article }} {% for m in messages %}[{{ m }}]{% endfor %}"""
+
+BODIES = {
+    "plain.html": "{{ view.kwargs }} {{ extra }}",
+    "view.html": "{{ view.busiest }} {{ view.how_many }} {{ view.object_or_none }}",
+    "first.html": "{{ articles.first }} {{ articles.count }} {{ articles.last.author }}",
+    "cached.html": "{% load cache %}{% cache 60 'meats' %}{{ view.how_many }}{% endcache %}",
+    "tags.html": "{% newest_by 'Ada' %}{{ articles|names }}{% articles_of 'Bob' %}",
+    "formsets.html": "{% for formset in formsets %}{{ formset }}{% endfor %}",
+    "includes.html": "{% for a in articles %}{% include 'one.html' with article=a %}{% endfor %}",
+    "comparison.html": "{% for a in articles %}{% if a.author.name == 'Ada' %}{{ a }}{% endif %}"
+    "{% ifchanged a.author.name %}{{ a.author }}{% endifchanged %}{% endfor %}"
+    "{% regroup articles by author.name as by_author %}{{ by_author|length }}",
+    "raises.html": "{{ view.raises }}",
+    "list.html": "{% for a in object_list %}{{ a.author.name }} {{ a.tags.all|join:'/' }} {% empty %}"
+    "nothing{% endfor %}{{ page_obj }} {{ paginator.count }} {{ named|length }}",
+    "values.html": "{% for a in object_list %}{{ a.author__name }} {{ a }}{% endfor %}",
+    "article.html": "{{ object.author.articles.count }} {{ object.tags.all.0 }} {{ named }}",
+    "article-2": "special {{ object.author }}",
+    "form.html": "{{ object.author }} {{ form }} {% for f in form %}{{ f.errors }}{% endfor %}",
+    "delete.html": "{{ object.author }} {{ object.tags.count }} {{ form }}",
+    "archive.html": "{% for a in object_list %}{{ a.author }}{% endfor %}{{ date_list }}"
+    "{{ object.author }} {{ object_list.first.tags.all }} {{ previous_month }} {{ next_day }}",
+}
+PAGES = {
+    "base.html": BASE,
+    "one.html": "{{ article.author }}: {{ article.tags.count }}; ",
+    "404.html": "{% extends 'base.html' %}{% block body %}not found{% endblock %}",
+    "403.html": "{% extends 'base.html' %}{% block body %}forbidden {{ exception }}{% endblock %}",
+    "500.html": "failed",
+    "broken.html": "{% nonsense %}",
+} | {
+    name: f"{{% extends 'base.html' %}}{{% block body %}}{body}{{% endblock %}}"
+    for name, body in BODIES.items()
+}
+
+register = template.Library()
+
+
+@register.simple_tag
+def newest_by(name: str) -> Any:
+    return Article.objects.filter(author__name=name).latest("published_on")
+
+
+@register.filter
+def names(articles: Any) -> str:
+    return ", ".join(article.author.name for article in articles)
+
+
+@register.inclusion_tag("one.html")
+def articles_of(name: str) -> dict[str, Any]:
+    return {"article": Article.objects.filter(author__name=name).first()}
+
+
+def stats(request: Any) -> dict[str, Any]:
+    """A context processor that asks at once, and has a queryset and a lazy object left."""
+    return {
+        "stats": {"articles": Article.objects.count(), "authors": Author.objects.all()},
+        "newest": SimpleLazyObject(lambda: Article.objects.latest("published_on")),
+    }
+
+
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache"}
+}
+
+
+@pytest.fixture(scope="session")
+def filled(sqlite, tmp_path_factory, django_db_blocker) -> Path:
+    """A database with the rows of `twins.fill()`, and a table for the cache."""
+    filled = tmp_path_factory.mktemp("pages") / "filled.sqlite3"
+    shutil.copy(connections.settings[sqlite]["NAME"], filled)
+    alias = "filled_pages"
+    connections.settings[alias] = connections.settings[sqlite] | {"NAME": str(filled)}
+    with django_db_blocker.unblock(), override_settings(CACHES=CACHES):
+        call_command("createcachetable", database=alias, verbosity=0)
+        connections[alias].close()
+    del connections.settings[alias], connections[alias]
+    return filled
+
+
+@pytest.fixture
+def site(filled, settings, tmp_path, django_db_blocker) -> Iterator[Site]:
+    alias = "pages"
+    used = tmp_path / "pages.sqlite3"
+    connections.settings[alias] = connections.settings["default"] | {"NAME": str(used)}
+    settings.DATABASE_ROUTERS = [f"{Router.__module__}.Router"]
+    Router.alias = alias
+    settings.TEMPLATES = [
+        {
+            "BACKEND": "django.template.backends.django.DjangoTemplates",
+            "OPTIONS": {
+                "context_processors": [
+                    *settings.TEMPLATES[0]["OPTIONS"]["context_processors"],
+                    f"{__name__}.stats",
+                ],
+                "loaders": [("django.template.loaders.locmem.Loader", PAGES)],
+                "builtins": [__name__],
+            },
+        }
+    ]
+    settings.CACHES = CACHES
+    with django_db_blocker.unblock():
+        yield Site(filled, used, alias, settings)
+    del connections.settings[alias]
+
+
+def pair(name: str, **attributes: Any) -> tuple[type, type]:
+    """Return Django's view of that name and its twin, with the same attributes."""
+    return twins(getattr(djangos, name), getattr(generic, f"Async{name}"), **attributes)
+
+
+def mixed(
+    views: tuple[type, type], theirs: type, ours: type, **attributes: Any
+) -> tuple[type, type]:
+    """Put a mixin of Django's before its view, and ours before the twin."""
+    return twins(
+        type("Mixed", (theirs, views[0]), {}), type("Mixed", (ours, views[1]), {}), **attributes
+    )
+
+
+def adding(**values: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return hooks, for Django's view and for the twin, that add to the context what may query."""
+
+    def get_context_data(self, **kwargs):
+        context = super(type(self), self).get_context_data(**kwargs)
+        return context | {name: make(self) for name, make in values.items()}
+
+    async def aget_context_data(self, **kwargs):
+        context = await super(type(self), self).get_context_data(**kwargs)
+        return context | {name: make(self) for name, make in values.items()}
+
+    return {
+        "djangos": {"get_context_data": get_context_data},
+        "our": {"get_context_data": aget_context_data},
+    }
+
+
+class ArticleForm(forms.ModelForm):
+    """A form that asks the database wherever it can."""
+
+    class Meta:
+        model = Article
+        fields = ["title", "slug", "author", "tags", "published_on", "changed_at"]
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["title"].help_text = f"One of {Article.objects.count()}"
+
+    def clean_title(self):
+        if Article.objects.filter(title=self.cleaned_data["title"]).exclude(pk=self.instance.pk):
+            raise forms.ValidationError(f"As {Article.objects.first().author}'s")
+        return self.cleaned_data["title"]
+
+
+class Search(forms.Form):
+    author = forms.ModelChoiceField(Author.objects.all())
+
+
+NEW = {
+    "title": "New", "slug": "new", "author": "3", "tags": ["1", "2"], "published_on": "2026-01-02",
+    "changed_at": "2026-01-02 12:00",
+}  # fmt: skip
+FORMSET = {"form-TOTAL_FORMS": "1", "form-INITIAL_FORMS": "0", "form-0-author": "2"}
+INLINE = {
+    "articles-TOTAL_FORMS": "1", "articles-INITIAL_FORMS": "1", "articles-0-id": "2",
+    "articles-0-title": "Changed", "articles-0-author": "1",
+}  # fmt: skip
+
+LAZY = Article.objects.all()
+
+
+def count(self: Any = None) -> int:
+    return Article.objects.count()
+
+
+def newest(self: Any = None) -> str:
+    return str(Article.objects.latest("published_on").author)
+
+
+def to_newest(self: Any, *args: Any) -> str:
+    return f"/articles/{Article.objects.latest('published_on').pk}/"
+
+
+def raises(exception: Exception) -> property:
+    def get(self):
+        count()
+        raise exception
+
+    return property(get)
+
+
+def template_page(name: str = "plain.html", **attributes: Any) -> tuple[type, type]:
+    return pair("TemplateView", template_name=name, **attributes)
+
+
+def setup_with(view: type) -> type:
+    """A view with a `setup()` that fetches what the handlers need."""
+
+    def setup(self, request, **kwargs):
+        super(type(self), self).setup(request, **kwargs)
+        self.article = get_object_or_404(Article, pk=kwargs["pk"])
+        if self.article.author.name == "Bob":
+            raise PermissionDenied(f"not {self.article.author}'s")
+
+    return type(
+        "Page", (view,), {"setup": setup, "object_or_none": lambda self: self.article.author}
+    )
+
+
+def eager(request, template, context, **kwargs):
+    """A `response_class` that is a function, and queries."""
+    return HttpResponse(f"{count()} {request.user} {[*context]}")
+
+
+class EagerResponse(TemplateResponse):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.headers["X-Count"] = str(count())
+        self.add_post_render_callback(
+            lambda response: response.__setitem__("X-After", str(count()))
+        )
+
+
+def with_message(views: tuple[type, type], **attributes: Any) -> tuple[type, type]:
+    return mixed(views, DjangosSuccessMessageMixin, SuccessMessageMixin, **attributes)
+
+
+def protected(name: str, views: tuple[type, type] | None = None, **attributes: Any) -> Any:
+    views = views or template_page()
+    return mixed(views, getattr(djangos_auth, name), getattr(auth, name), **attributes)
+
+
+def create(**attributes: Any) -> tuple[type, type]:
+    return pair("CreateView", **{
+        "model": Article, "form_class": ArticleForm, "template_name": "form.html",
+    } | attributes)  # fmt: skip
+
+
+def update(**attributes: Any) -> tuple[type, type]:
+    return pair("UpdateView", **{
+        "model": Article, "form_class": ArticleForm, "template_name": "form.html",
+    } | attributes)  # fmt: skip
+
+
+def delete(**attributes: Any) -> tuple[type, type]:
+    return pair("DeleteView", **{
+        "model": Article, "template_name": "delete.html", "success_url": "/",
+    } | attributes)  # fmt: skip
+
+
+def a_list(**attributes: Any) -> tuple[type, type]:
+    return pair("ListView", **{"model": Article, "template_name": "list.html"} | attributes)
+
+
+def detail(**attributes: Any) -> tuple[type, type]:
+    return pair("DetailView", **{"model": Article, "template_name": "article.html"} | attributes)
+
+
+def form(**attributes: Any) -> tuple[type, type]:
+    return pair("FormView", **{
+        "form_class": Search, "template_name": "form.html", "success_url": "/",
+    } | attributes)  # fmt: skip
+
+
+def archive(name: str, **attributes: Any) -> tuple[type, type]:
+    return pair(name, **{
+        "queryset": LAZY, "date_field": "published_on", "template_name": "archive.html",
+    } | attributes)  # fmt: skip
+
+
+ONE = "<int:pk>/"
+HERE = [get("/2/"), get("/99/"), ask("head", "/2/"), ask("options", "/2/"), ask("patch", "/2/")]
+SAVED = [get("/2/"), post("/2/", **NEW), get("/2/"), post("/2/", title=""), post("/99/", **NEW)]
+MADE = [get(), post(**NEW), get(), post(**NEW), post()]
+
+Page = tuple[tuple[type, type], list[Ask], str, str | None]
+
+
+def page(views: tuple[type, type], *asks: Ask, route: str = "", user: str | None = "guest") -> Page:
+    return views, [*asks], route, user
+
+
+TEMPLATES: dict[str, Page] = {
+    "context processors that query": page(template_page(), get(), ask("head")),
+    "nobody is logged in": page(template_page(), get(), user=None),
+    "all permissions": page(template_page(), get(), user="cook"),
+    "view properties and methods": page(
+        template_page(
+            "view.html", busiest=property(newest), how_many=count, object_or_none=lambda self: None
+        ),
+        get(),
+    ),
+    "an unfetched queryset in extra_context": page(
+        template_page("first.html", extra_context={"articles": LAZY}), get()
+    ),
+    "extra_context as a property": page(
+        template_page("plain.html", extra_context=property(lambda s: {"extra": newest()})), get()
+    ),
+    "cached in the database": page(template_page("cached.html", how_many=count), get(), get()),
+    "tags and filters that query": page(
+        template_page("tags.html", extra_context={"articles": LAZY}), get()
+    ),
+    "formsets in a list": page(
+        template_page("formsets.html", **adding(formsets=lambda s: [formset_factory(Search)()])),
+        get(),
+    ),
+    "includes in a loop": page(
+        template_page("includes.html", extra_context={"articles": LAZY}), get()
+    ),
+    "comparisons": page(template_page("comparison.html", extra_context={"articles": LAZY}), get()),
+    "a template name that queries": page(
+        template_page(get_template_names=lambda self: ["plain.html"] * bool(count())), get()
+    ),
+    "a template name that is a property": page(
+        template_page(property(lambda self: "plain.html" if newest() else None)), get()
+    ),
+    "a response class that queries": page(template_page(response_class=EagerResponse), get()),
+    "a function as response class": page(template_page(response_class=staticmethod(eager)), get()),
+    "render_to_response() that queries": page(
+        template_page(
+            render_to_response=lambda self, context, **k: HttpResponse(f"{newest()} {[*context]}")
+        ),
+        get(),
+    ),
+    "no template": page(template_page("nowhere.html"), get()),
+    "a broken template": page(template_page("broken.html"), get()),
+    "no template name": page(pair("TemplateView"), get()),
+    "an exception in the template": page(
+        template_page("raises.html", raises=raises(ValueError("no"))), get()
+    ),
+    "an attribute error in the template": page(
+        template_page("raises.html", raises=raises(AttributeError("no"))), get()
+    ),
+    "404 in the template": page(template_page("raises.html", raises=raises(Http404("no"))), get()),
+    "403 in the template": page(
+        template_page("raises.html", raises=raises(PermissionDenied("no"))), get()
+    ),
+    "setup() that queries": page(
+        tuple(map(setup_with, template_page("view.html"))), get("/2/"), get("/1/"), get("/99/"),
+        route=ONE,
+    ),
+}  # fmt: skip
+
+OBJECTS: dict[str, Page] = {
+    "a list with lazy relations": page(a_list(), get(), ask("head"), ask("options"), post()),
+    "pages of it": page(
+        a_list(paginate_by=3), get(), get("/?page=2"), get("/?page=9"), get("/?page=x")
+    ),
+    "an empty list": page(
+        a_list(queryset=Article.objects.none(), allow_empty=False), get(), get("/?page=2")
+    ),
+    "a list of dictionaries": page(
+        a_list(
+            queryset=Article.objects.values("author__name"), template_name="values.html", ordering="pk"
+        ),
+        get(),
+    ),
+    "hooks of a list that query": page(
+        a_list(
+            get_queryset=lambda self: [*Article.objects.all()],
+            get_paginate_by=lambda self, queryset: count() - 2,
+            get_context_object_name=lambda self, objects: "named" if newest() else None,
+            get_allow_empty=lambda self: count() > 1,
+        ),
+        get(),
+    ),
+    "ordering that queries": page(
+        a_list(get_ordering=lambda self: "title" if count() else None), get()
+    ),
+    "more context": page(a_list(**adding(named=lambda self: LAZY.filter(pk__gt=1))), get()),
+    "an object with lazy relations": page(detail(), *HERE, route=ONE),
+    "found by its slug": page(detail(), get("/article-2/"), get("/nothing/"), route="<slug:slug>/"),
+    "the name of an object in the context": page(
+        detail(get_context_object_name=lambda self, found: "named" if newest() else None),
+        get("/2/"), route=ONE,
+    ),
+    "a template that the object names": page(
+        detail(
+            template_name=None, template_name_field="slug", queryset=Article.objects.defer("slug"),
+        ),
+        get("/2/"), route=ONE,
+    ),
+    "a queryset that queries": page(
+        detail(get_queryset=lambda self: Article.objects.filter(pk__lte=count())),
+        get("/2/"), route=ONE,
+    ),
+    "an archive": page(archive("ArchiveIndexView"), get()),
+    "a year": page(
+        archive("YearArchiveView", make_object_list=True), get("/2024/"), get("/1999/"),
+        route="<int:year>/",
+    ),
+    "a month": page(
+        archive("MonthArchiveView"), get("/2024/mar/"), get("/2024/nil/"),
+        route="<int:year>/<str:month>/",
+    ),
+    "a day": page(
+        archive("DayArchiveView", allow_empty=property(lambda self: count() > 9)),
+        get("/2024/mar/1/"), get("/2024/mar/2/"), route="<int:year>/<str:month>/<int:day>/",
+    ),
+    "today": page(archive("TodayArchiveView", allow_empty=True), get()),
+    "an object of a day": page(
+        archive("DateDetailView"), get("/2024/mar/1/3/"), get("/2024/mar/1/2/"),
+        route="<int:year>/<str:month>/<int:day>/<int:pk>/",
+    ),
+}  # fmt: skip
+
+CHANGES: dict[str, Page] = {
+    "a form": page(form(), get(), post(author="2"), post(author="9"), ask("put")),
+    "hooks of a form that query": page(
+        form(
+            get_initial=lambda self: {"author": Author.objects.latest("pk")},
+            get_form_class=lambda self: Search if count() else None,
+            get_success_url=to_newest,
+            get_prefix=lambda self: "p" if newest() else None,
+        ),
+        get(), post(**{"p-author": "2"}), post(),
+    ),
+    "a formset": page(
+        form(form_class=formset_factory(Search)), get(), post(**FORMSET), post(**FORMSET | {"form-0-author": "9"}),
+        post(),
+    ),
+    "create": page(create(), *MADE),
+    "create without a way on": page(create(get_success_url=lambda self: 1 / 0), *MADE),
+    "create with a message": page(
+        with_message(create(), success_message="Made %(title)s of %(author)s", success_url="/"), *MADE
+    ),
+    "a message that queries": page(
+        with_message(
+            create(success_url="/"),
+            get_success_message=lambda self, data: f"{self.object.author} has {self.object.author.articles.count()}",
+        ),
+        *MADE,
+    ),
+    "a message that fails": page(
+        with_message(create(success_url="/"), get_success_message=lambda self, data: 1 / count() / 0),
+        *MADE,
+    ),
+    "update": page(update(), *SAVED, route=ONE),
+    "update with a message": page(
+        with_message(update(), success_message="%(title)s", get_success_url=to_newest), *SAVED,
+        route=ONE,
+    ),
+    "an inline formset": page(
+        update(
+            model=Author, success_url="/1/", get_success_url=lambda self: f"/{newest()}/",
+            form_class=inlineformset_factory(Author, Article, fields=["title"], extra=0),
+        ),
+        get("/1/"), post("/1/", **INLINE), get("/1/"), route=ONE,
+    ),
+    "delete": page(delete(), get("/2/"), post("/2/"), get("/2/"), ask("delete", "/3/"), route=ONE),
+    "delete with a message": page(
+        with_message(
+            delete(get_success_url=lambda self: f"/{self.object.author.pk}/"),
+            get_success_message=lambda self, data: f"{count()} are left",
+        ),
+        post("/2/"), get("/1/"), route=ONE,
+    ),
+    "delete after asking": page(
+        delete(form_class=Search), post("/2/", author="9"), post("/2/", author="1"), get("/2/"),
+        route=ONE,
+    ),
+}  # fmt: skip
+
+ACCESS: dict[str, Page] = {
+    **{
+        f"login required, {user}": page(
+            protected("LoginRequiredMixin", get_login_url=lambda self: f"/in/{newest()}/"),
+            get("/?a=b"), post(), user=user,
+        )
+        for user in [None, "guest"]
+    },
+    **{
+        f"permission required, {user}": page(
+            protected(
+                "PermissionRequiredMixin",
+                get_permission_required=lambda self: ["generic.add_article"] * min(count(), 1),
+                get_permission_denied_message=lambda self: newest(),
+            ),
+            get(), user=user,
+        )
+        for user in [None, "guest", "cook"]
+    },
+    "a permission that is a property": page(
+        protected(
+            "PermissionRequiredMixin",
+            permission_required=property(lambda self: f"generic.{newest()}"),
+        ),
+        get(),
+    ),
+    **{
+        f"a test, {user}": page(
+            protected("UserPassesTestMixin", test_func=lambda self: self.request.user.pk == count() // 2),
+            get(), user=user,
+        )
+        for user in [None, "guest", "cook"]
+    },
+    "another test": page(
+        protected("UserPassesTestMixin", get_test_func=lambda self: count() and (lambda: count() == 4 and newest() == "Ada")),
+        get(),
+    ),
+    "create for those who may": page(
+        protected("PermissionRequiredMixin", create(), permission_required="generic.add_article"),
+        *MADE, user="cook",
+    ),
+    "raise_exception": page(
+        protected("LoginRequiredMixin", update(), raise_exception=True), *SAVED, route=ONE, user=None
+    ),
+}  # fmt: skip
+
+
+def redirect(**attributes: Any) -> tuple[type, type]:
+    return pair("RedirectView", **attributes)
+
+
+def _redirects_by_query() -> tuple[type, type]:
+    def get_redirect_url(self, pk):
+        messages.info(self.request, "moved")
+        return f"/{get_object_or_404(Article, pk=pk).slug}/"
+
+    async def aget_redirect_url(self, pk):
+        messages.info(self.request, "moved")
+        return f"/{(await aget_object_or_404(Article, pk=pk)).slug}/"
+
+    return redirect(
+        djangos={"get_redirect_url": get_redirect_url}, our={"get_redirect_url": aget_redirect_url}
+    )
+
+
+REDIRECTS: dict[str, Page] = {
+    "a URL that is a property": page(redirect(url=property(to_newest)), get(), post(), ask("head")),
+    "a URL that is looked up": page(_redirects_by_query(), get("/2/"), get("/99/"), route=ONE),
+    "gone": page(redirect(), get()),
+    "no such name": page(redirect(pattern_name="nowhere"), get()),
+}
+
+
+FAILING = {
+    "no template",
+    "a broken template",
+    "no template name",
+    "an exception in the template",
+    "an attribute error in the template",
+    "create without a way on",
+    "a message that fails",
+    "no such name",
+}
+
+SITE = TEMPLATES | OBJECTS | CHANGES | ACCESS | REDIRECTS
+
+
+@pytest.mark.parametrize("name", SITE)
+def test_a_page_answers_as_under_django(site, name):
+    (theirs, ours), asks, route, user = SITE[name]
+    expected, *left = site.visit(theirs, "client", asks, route, user)
+    for way in WAYS:
+        answers, *also_left = site.visit(ours, way, asks, route, user)
+        assert [*map(as_if_not_negotiated, answers)] == expected, way
+        assert also_left == left, way
+
+
+def test_most_of_the_pages_work(site):
+    """Or little would be compared."""
+    failed = {
+        name
+        for name, ((theirs, _), asks, route, user) in SITE.items()
+        if any(
+            answer.status == 500 for answer in site.visit(theirs, "client", asks, route, user)[0]
+        )
+    }
+    assert failed == FAILING
