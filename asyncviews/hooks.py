@@ -146,8 +146,12 @@ def _message(cls: type, owner: type, name: str, *, is_async: bool) -> str:
     if owner.__module__.startswith("django."):
         module = "asyncviews.auth" if owner.__module__ == _ACCESS else "asyncviews.generic"
         return f"{where} is synchronous: take the class of that name from {module}."
-    return (
+    message = (
         f"{where} must be `async def`: it is awaited. Await its `super().{name}()` as well, and "
         "run what blocks in it with `await sync_to_async(...)()`. (A decorator that does not "
         "support async functions has the same effect.)"
     )
+    if owner is cls:
+        return message
+    mixin = f"async_mixin({owner.__name__})"
+    return f"{message} Or inherit from {mixin} of asyncviews.generic, which runs it on a thread."

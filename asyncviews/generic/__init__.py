@@ -1,5 +1,6 @@
 """Django's generic views, asynchronous."""
 
+from asyncviews.generic.adapters import async_mixin
 from asyncviews.generic.base import (
     AsyncContextMixin,
     AsyncRedirectView,
@@ -92,4 +93,5 @@ __all__ = [
     "AsyncWeekArchiveView",
     "AsyncYearArchiveView",
     "SuccessMessageMixin",
+    "async_mixin",
 ]

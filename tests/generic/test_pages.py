@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import django_tables2
 import pytest
 from django import forms, template
 from django.contrib import messages
@@ -22,9 +23,13 @@ from django.template.response import TemplateResponse
 from django.test import override_settings
 from django.utils.functional import SimpleLazyObject
 from django.views import generic as djangos
+from django.views.generic.base import ContextMixin
+from django_filters import FilterSet
+from django_filters.views import BaseFilterView, FilterView
+from django_tables2 import SingleTableMixin
 
 from asyncviews import auth, generic
-from asyncviews.generic import SuccessMessageMixin
+from asyncviews.generic import SuccessMessageMixin, async_mixin
 from tests.generic.models import Article, Author
 from tests.generic.pages import WAYS, Site
 from tests.generic.twins import Ask, Router, as_if_not_negotiated, ask, get, post, twins
@@ -52,6 +57,10 @@ BODIES = {
     "article-2": "special {{ object.author }}",
     "form.html": "{{ object.author }} {{ form }} {% for f in form %}{{ f.errors }}{% endfor %}",
     "delete.html": "{{ object.author }} {{ object.tags.count }} {{ form }}",
+    "filter.html": "{{ filter.form }}{% for a in object_list %}{{ a.author }} {% endfor %}{{ page_obj }}",
+    "generic/article_filter.html": "{{ filter.errors }}{{ object_list }}",
+    "table.html": "{% load render_table from django_tables2 %}{% render_table table %}",
+    "both.html": "{% load render_table from django_tables2 %}{{ filter.form }}{% render_table table %}",
     "archive.html": "{% for a in object_list %}{{ a.author }}{% endfor %}{{ date_list }}"
     "{{ object.author }} {{ object_list.first.tags.all }} {{ previous_month }} {{ next_day }}",
 }
@@ -127,12 +136,16 @@ def site(filled, settings, tmp_path, django_db_blocker) -> Iterator[Site]:
                     *settings.TEMPLATES[0]["OPTIONS"]["context_processors"],
                     f"{__name__}.stats",
                 ],
-                "loaders": [("django.template.loaders.locmem.Loader", PAGES)],
+                "loaders": [
+                    ("django.template.loaders.locmem.Loader", PAGES),
+                    "django.template.loaders.app_directories.Loader",
+                ],
                 "builtins": [__name__],
             },
         }
     ]
     settings.CACHES = CACHES
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django_filters", "django_tables2"]
     with django_db_blocker.unblock():
         yield Site(filled, used, alias, settings)
     del connections.settings[alias]
@@ -579,7 +592,141 @@ FAILING = {
     "no such name",
 }
 
-SITE = TEMPLATES | OBJECTS | CHANGES | ACCESS | REDIRECTS
+
+class Counting(ContextMixin):
+    """As Django's documentation writes mixins."""
+
+    def get_context_data(self, **kwargs):
+        context = super().get_context_data(**kwargs)
+        context["named"] = Article.objects.filter(pk__lt=count())
+        return context
+
+
+class Owned:
+    """Asks for the object first, and changes what is saved."""
+
+    def dispatch(self, request, *args, **kwargs):
+        if self.get_object().author.name == "Bob":
+            raise PermissionDenied(f"{request.user} is not Bob")
+        return super().dispatch(request, *args, **kwargs)
+
+    def get_object(self, queryset=None):
+        found = super().get_object(queryset)
+        self.author = found.author
+        return found
+
+    def get_form(self, form_class=None):
+        form = super().get_form(form_class)
+        form.fields["title"].label = f"Title by {self.author}"
+        return form
+
+    def form_valid(self, form):
+        form.instance.title += "!"
+        response = super().form_valid(form)
+        Author.objects.create(name=f"of {self.object}")
+        return response
+
+    def form_invalid(self, form):
+        context = self.get_context_data(form=form, named=[self.author])
+        return self.render_to_response(context)
+
+
+class Late:
+    """Has a `dispatch()` as well, and what it does afterwards."""
+
+    def dispatch(self, request, *args, **kwargs):
+        if "late" in request.GET:
+            raise Http404(newest())
+        response = super().dispatch(request, *args, **kwargs)
+        response.headers["X-Late"] = str(count())
+        return response
+
+
+class Redirecting:
+    """Has a handler of its own, which calls that of the view."""
+
+    def get(self, request, *args, **kwargs):
+        if "to" in request.GET:
+            return HttpResponse(f"to {newest()}", status=303)
+        response = super().get(request, *args, **kwargs)
+        response.headers["X-Count"] = str(len(response.context_data["object_list"]))
+        return response
+
+
+class Moving:
+    def get_redirect_url(self, *args, **kwargs):
+        return f"{super().get_redirect_url(*args, **kwargs)}?{newest()}"
+
+
+class Latest:
+    def get_dated_items(self):
+        dates, objects, context = super().get_dated_items()
+        return dates, objects[:2], context | {"named": [newest()]}
+
+
+class Permitting:
+    def has_permission(self):
+        return super().has_permission() or count() == 4
+
+
+class ArticleFilter(FilterSet):
+    class Meta:
+        model = Article
+        fields = ["author"]
+
+
+class Table(django_tables2.Table):
+    class Meta:
+        model = Article
+        fields = ["title", "author"]
+
+
+def mixing(mixin: type, views: tuple[type, type], **attributes: Any) -> tuple[type, type]:
+    """Put a mixin before Django's view, and an adapted one before the twin."""
+    return mixed(views, mixin, async_mixin(mixin), **attributes)
+
+
+FILTERED = {"filterset_class": ArticleFilter, "template_name": "filter.html"}
+ASKED = [get(), get("/?author=1"), get("/?author=9"), get("/?page=2"), get("/?sort=-title"), post()]
+
+MIXINS: dict[str, Page] = {
+    "get_context_data()": page(mixing(Counting, a_list()), get(), ask("head"), post()),
+    "on a template view": page(mixing(Counting, template_page()), get()),
+    "dispatch() and forms": page(mixing(Owned, update()), *SAVED, get("/1/"), route=ONE),
+    "two mixins": page(mixing(Counting, mixing(Owned, update())), *SAVED, get("/1/"), route=ONE),
+    "two that dispatch": page(
+        mixing(Late, mixing(Owned, mixing(Counting, update()))), *SAVED, get("/2/?late=1"), get("/1/"),
+        route=ONE,
+    ),
+    "a handler": page(mixing(Redirecting, a_list()), get(), get("/?to=1"), ask("head"), post()),
+    "where to redirect": page(mixing(Moving, redirect(url="/%(pk)d/")), get("/2/"), route=ONE),
+    "what an archive shows": page(mixing(Latest, archive("ArchiveIndexView")), get()),
+    "has_permission()": page(
+        mixing(Permitting, protected("PermissionRequiredMixin", permission_required="a.b")), get()
+    ),
+    "an access mixin before it": page(
+        protected("LoginRequiredMixin", mixing(Owned, update())), *SAVED, route=ONE, user=None
+    ),
+    "a message of Django's": page(
+        mixing(DjangosSuccessMessageMixin, create(success_url="/"), success_message="%(author)s"), *MADE
+    ),
+    "django-filter": page(mixing(BaseFilterView, a_list(paginate_by=2), **FILTERED), *ASKED),
+    "django-filter, a whole view": page(
+        mixing(FilterView, a_list(template_name=None), filterset_class=ArticleFilter), *ASKED
+    ),
+    "django-tables2": page(
+        mixing(SingleTableMixin, a_list(), table_class=Table, template_name="table.html"), *ASKED
+    ),
+    "both of them": page(
+        mixing(
+            SingleTableMixin, mixing(BaseFilterView, a_list()), table_class=Table,
+            **FILTERED | {"template_name": "both.html"},
+        ),
+        *ASKED,
+    ),
+}  # fmt: skip
+
+SITE = TEMPLATES | MIXINS | OBJECTS | CHANGES | ACCESS | REDIRECTS
 
 
 @pytest.mark.parametrize("name", SITE)
