@@ -384,7 +384,7 @@ class GuideTests(TransactionTestCase):
         request = self.factory.get("/?is_staff=yes")
         request.user = ada
         response = await people.People.as_view()(request)
-        response.render()
+        await sync_to_async(response.render)()
         self.assertInHTML("<p>ada: </p>", response.text)
         self.assertInHTML("<p>Page 1 of 1, 2 people in all</p>", response.text)
         self.assertNotIn("bob", response.text)
