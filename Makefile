@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 
-.PHONY: help demo test check format docs bench faults clean
+.PHONY: help demo test check format docs bench faults packages clean
 
 help:
 	@echo "make demo    the demo site on http://127.0.0.1:8000"
@@ -20,6 +20,7 @@ help:
 	@echo "make docs    the documentation, in docs/_build/html"
 	@echo "make bench   the benchmarks"
 	@echo "make faults  what becomes of tasks when processes are killed, and servers go away"
+	@echo "make packages  other packages under this handler and Django's, compared"
 	@echo "make clean   remove everything that make made"
 
 comma := ,
@@ -43,6 +44,8 @@ $(VENV)/.servers: pyproject.toml | $(BIN)/python
 	$(call install,[servers])
 $(VENV)/.docs: pyproject.toml | $(BIN)/python
 	$(call install,[docs])
+$(VENV)/.packages: pyproject.toml | $(BIN)/python
+	$(call install,[packages$(comma)pytest])
 $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	$(call install,[bench])
 
@@ -73,6 +76,10 @@ bench: $(VENV)/.bench
 # ARGS="--fault kill --home sqlite" for a part of it.
 faults: $(VENV)/.dev
 	$(BIN)/python -m tests.faults $(ARGS)
+
+# ARGS="--site silk sentry" for some of them. VENV=.venv-packages keeps them apart from all else.
+packages: $(VENV)/.packages
+	$(BIN)/python -m tests.packages $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build
