@@ -70,8 +70,9 @@ format: $(VENV)/.dev
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html docs docs/_build/html
 
+# SUITE=served for requests per second beside WSGI and other frameworks; ARGS=--quick for less of it.
 bench: $(VENV)/.bench
-	$(BIN)/python -m tests.benchmarks $(ARGS)
+	$(BIN)/python -m tests.benchmarks $(if $(SUITE),--suite $(SUITE)) $(ARGS)
 
 # ARGS="--fault kill --home sqlite" for a part of it.
 faults: $(VENV)/.dev

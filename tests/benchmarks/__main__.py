@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [name ...] [--quick]``: measure, compare, print, plot."""
+"""``python -m tests.benchmarks [name ...] [--suite NAME] [--quick]``: measure, compare, print, plot."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ import django
 
 from tests.benchmarks import (
     background,
+    concurrency,
     contenders,
     database,
     homes,
+    hops,
     inprocess,
     plot,
+    rates,
     served,
     watchdog,
 )
+from tests.benchmarks.aims import AIMS, Found
 
 RESULTS = Path(__file__).parent / "results"
-Found = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Benchmark:
     unit: str = "µs"
     scale: float = 1e6
     compared_to: str | None = None
+    table: Callable[[Found], str] | None = None
+    """How it is printed, if not as a list."""
 
 
 def in_process(middleware: str) -> Callable[[bool], Found]:
@@ -63,7 +68,7 @@ BENCHMARKS = {
     "sync_views": Benchmark(
         "A synchronous view in process, startproject's middleware",
         lambda quick: asyncio.run(inprocess.sync_views(rounds(quick))),
-        compared_to="django",
+        compared_to="django, WSGI",
     ),
     "database": Benchmark(
         "One indexed read in process, no middleware",
@@ -73,7 +78,21 @@ BENCHMARKS = {
         "An AsyncView behind other URL patterns, in process",
         lambda quick: asyncio.run(inprocess.url_patterns(rounds(quick))),
     ),
-    "served": Benchmark(
+    "rates": Benchmark(
+        "One process on one processor, PostgreSQL, startproject's middleware, 16 connections",
+        lambda quick: rates.rates(*((3, 0.5) if quick else (5, 2))),
+        table=rates.table,
+    ),
+    "concurrency": Benchmark(
+        "Requests at once in process, startproject's middleware, each of which waits one second",
+        lambda quick: asyncio.run(concurrency.waits(1 if quick else 5)),
+        table=concurrency.table,
+    ),
+    "hops": Benchmark(
+        "sync_to_async in a request in process, no middleware, and bare",
+        lambda quick: asyncio.run(hops.times(rounds(quick))),
+    ),
+    "smoke_served": Benchmark(
         "The smoke query served, startproject's middleware for Django, 32 clients",
         lambda quick: served.throughput("startproject", seconds=1 if quick else 5),
     ),
@@ -130,25 +149,15 @@ BENCHMARKS = {
     ),
 }
 
-# What the project has set itself: (benchmark, ours, theirs, at most this ratio).
-OURS, THEIRS = "asyncview@asyncviews", "asyncview@django"
-TARGETS = [
-    ("in_process_startproject", OURS, THEIRS, 1 / 20),
-    ("served", f"hypercorn, {OURS}", f"hypercorn, {THEIRS}", 1 / 6),
-    ("in_process", OURS, "fastapi", 1.0),
-    ("in_process_startproject", OURS, "fastapi", 1.5),
-    ("bodies", OURS, "fastapi", 1.3),
-    ("bodies", OURS, "ninja@asyncviews", 1.0),
-    ("bodies", OURS, "modern_rest@asyncviews", 1.0),
-    ("database", "asyncviews, PostgreSQL, CONN_MAX_AGE=60",
-     "django, PostgreSQL, CONN_MAX_AGE=60", 1 / 8),
-    ("waiting_in_process", "function@asyncviews", None, 1.3),
-    ("background", "add_background_task, to add it", "create_task, to add it", 3.0),
-    ("waiting", "hypercorn, function@asyncviews", None, 1.3),
-]  # fmt: skip
+SUITES = {
+    "served": ("rates", "in_process_startproject", "sync_views", "concurrency", "hops"),
+}
+"""Benchmarks that belong together: here, what ours takes beside WSGI and other frameworks."""
 
 
 def table(benchmark: Benchmark, found: Found) -> str:
+    if benchmark.table is not None:
+        return f"\n{benchmark.title}\n{benchmark.table(found)}"
     width = max(map(len, found))
     base = found.get(benchmark.compared_to or "")
     lines = [f"\n{benchmark.title}"]
@@ -158,22 +167,10 @@ def table(benchmark: Benchmark, found: Found) -> str:
     return "\n".join(lines)
 
 
-def verdicts(results: dict[str, Found]) -> list[str]:
-    lines = []
-    for name, ours, theirs, limit in TARGETS:
-        if name not in results:
-            continue
-        found = results[name]
-        value = found[ours] / (found[theirs] if theirs else 1)
-        verdict = "met" if value <= limit else "NOT met"
-        against = f" : {theirs}" if theirs else " s"
-        lines.append(f"  {verdict:8} {value:6.3f} (at most {limit:.3f})  {name}: {ours}{against}")
-    return lines
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"which: {', '.join(BENCHMARKS)}")
+    parser.add_argument("--suite", choices=SUITES, help="those that belong together")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, shorter loads")
     parser.add_argument("--profile", metavar="CONTENDER", help="profile one in process instead")
     parser.add_argument("--middleware", choices=contenders.MIDDLEWARE, default="startproject")
@@ -185,15 +182,19 @@ def main() -> None:
         parser.error(f"no benchmark of the name {', '.join(sorted(unknown))}")
     print(f"Python {platform.python_version()}, Django {django.get_version()}")
     results: dict[str, Found] = {}
-    for name in options.names or BENCHMARKS:
+    for name in options.names or SUITES.get(options.suite, BENCHMARKS):
         results[name] = BENCHMARKS[name].measure(options.quick)
         print(table(BENCHMARKS[name], results[name]), flush=True)
-    if lines := verdicts(results):
-        print("\nTargets, as ratios of time", *lines, sep="\n")
+    if lines := [line for aim in AIMS if (line := aim.verdict(results))]:
+        print("\nAims", *lines, sep="\n")
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "results.json").write_text(json.dumps(results, indent=1))
-    plots = plot.draw({BENCHMARKS[name].title: found for name, found in results.items()}, RESULTS)
-    print(f"\nWritten: {RESULTS / 'results.json'}, {plots}")
+    drawn = {
+        b.title: results[name] for name, b in BENCHMARKS.items() if name in results and not b.table
+    }
+    print(f"\nWritten: {RESULTS / 'results.json'}")
+    if drawn:
+        print(f"Written: {plot.draw(drawn, RESULTS)}")
 
 
 if __name__ == "__main__":

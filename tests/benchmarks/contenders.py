@@ -67,15 +67,23 @@ def configure() -> None:
 
 
 def django_handler(handler: str, middleware: str) -> Any:
-    """Return Django's or our handler with that middleware."""
-    from django.core.handlers.asgi import ASGIHandler as DjangosHandler
+    """Return that handler with that middleware."""
     from django.test import override_settings
-
-    from asyncviews.asgi import ASGIHandler
 
     configure()
     with override_settings(MIDDLEWARE=MIDDLEWARE[middleware]):
-        return {"django": DjangosHandler, "asyncviews": ASGIHandler}[handler]()
+        return new_handler(handler)
+
+
+def new_handler(name: str) -> Any:
+    """Return Django's handler, for ASGI or for WSGI, or ours, with the settings as they are."""
+    from django.core.handlers.asgi import ASGIHandler as DjangosHandler
+    from django.core.handlers.wsgi import WSGIHandler
+
+    from asyncviews.asgi import ASGIHandler
+
+    handlers = {"django": DjangosHandler, "django, WSGI": WSGIHandler, "asyncviews": ASGIHandler}
+    return handlers[name]()
 
 
 def make(name: str, middleware: str = "none") -> tuple[Any, str]:

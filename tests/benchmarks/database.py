@@ -68,8 +68,7 @@ async def read(label: str, database: dict[str, Any], rounds: int) -> dict[str, f
     from asyncviews.handler import request_threads
 
     alias = f"case{len(connections.settings)}"
-    databases = connections.configure_settings({"default": {}, alias: database})
-    connections.settings[alias] = databases[alias]
+    add(alias, database)
     await sync_to_async(prepare)(alias)
     apps = {
         f"{handler}, {label}": (contenders.django_handler(handler, "none"), "/read/")
@@ -82,6 +81,14 @@ async def read(label: str, database: dict[str, Any], rounds: int) -> dict[str, f
     if "pool" in database.get("OPTIONS", {}):
         connections[alias].close_pool()
     return found
+
+
+def add(alias: str, database: dict[str, Any]) -> None:
+    """Add a database to those of this process."""
+    from django.db import connections
+
+    databases = connections.configure_settings({"default": {}, alias: database})
+    connections.settings[alias] = databases[alias]
 
 
 def prepare(alias: str) -> None:

@@ -7,13 +7,16 @@ import gc
 import json
 import time
 from collections.abc import Awaitable, Callable
+from io import BytesIO
 from statistics import median
 from typing import Any
+
+from django.core.handlers.wsgi import WSGIHandler
 
 from tests.benchmarks import bodies, contenders
 
 HEADERS = [(b"host", b"127.0.0.1"), (b"user-agent", b"benchmark"), (b"accept", b"*/*")]
-Application = Callable[..., Awaitable[None]]
+Application = Callable[..., Awaitable[None]] | WSGIHandler
 
 
 async def request(
@@ -21,8 +24,10 @@ async def request(
 ) -> tuple[int, bytes]:
     """Send a request as a server does, in a task of its own; return status and body.
 
-    With a body, of JSON, it is a POST.
+    With a body, of JSON, it is a POST. What WSGI serves is called as it is.
     """
+    if isinstance(app, WSGIHandler):
+        return call_wsgi(app, path, query)
     sent: list[Any] = []
     asked = False
 
@@ -52,6 +57,30 @@ async def request(
     }
     await asyncio.create_task(app(scope, receive, send))  # type: ignore[arg-type]
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def call_wsgi(app: WSGIHandler, path: str, query: bytes) -> tuple[int, bytes]:
+    statuses = []
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "QUERY_STRING": query.decode(),
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "8000",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.input": BytesIO(),
+        "wsgi.url_scheme": "http",
+        **{
+            f"HTTP_{name.decode().upper().replace('-', '_')}": value.decode()
+            for name, value in HEADERS
+        },
+    }
+    response = app(environ, lambda status, headers: statuses.append(status))
+    body = b"".join(response)
+    response.close()
+    return int(statuses[0][:3]), body
 
 
 def _describe(body: bytes) -> list[tuple[bytes, bytes]]:
@@ -125,11 +154,13 @@ async def bodies_of_json(rounds: int) -> dict[str, float]:
 
 
 async def sync_views(rounds: int) -> dict[str, float]:
-    """Return the seconds of a synchronous view, on each handler."""
-    apps = {
+    """Return the seconds of a synchronous view, on each handler, WSGI's included."""
+    apps: dict[str, tuple[Any, str]] = {
         h: (contenders.django_handler(h, "startproject"), "/sync/")
-        for h in ("django", "asyncviews")
+        for h in ("django, WSGI", "django", "asyncviews")
     }
+    for app, path in apps.values():
+        await check(app, path)
     return await side_by_side(apps, rounds=rounds)
 
 

@@ -10,8 +10,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 from tests.benchmarks import contenders
 
@@ -33,24 +34,35 @@ SERVED = (
 @contextlib.contextmanager
 def serving(server: str, contender: str, middleware: str) -> Iterator[tuple[int, int]]:
     """Serve a contender; yield port and process id."""
+    environment = {"CONTENDER": contender, "MIDDLEWARE": middleware}
+    with running(SERVERS[server], environment) as (port, process):
+        yield port, busiest(process.pid)
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], environment: dict[str, str]
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Run a Python module that serves, on one processor, and have this process use another one.
+
+    "{port}" in `command` stands for a free port. Yield it, once it answers, and the process.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [part.format(port=port) for part in SERVERS[server]]
-    environment = {"CONTENDER": contender, "MIDDLEWARE": middleware, "PYTHONPATH": str(PROJECT)}
     processors = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, processors[:1])  # what is started now inherits it
     process = subprocess.Popen(
-        [sys.executable, "-m", *command],
+        [sys.executable, "-m", *(part.format(port=port) for part in command)],
         cwd=PROJECT,
-        env=os.environ | environment,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)} | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
     os.sched_setaffinity(0, processors[-1:])
     try:
         wait_for(port, process)
-        yield port, busiest(process.pid)
+        yield port, process
     finally:
         os.sched_setaffinity(0, processors)
         process.terminate()
@@ -74,8 +86,13 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 def busiest(pid: int) -> int:
     """Return the process that serves: a child of the one that was started, if it has any."""
+    return max(family(pid), key=memory)
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and its children."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return max([pid, *map(int, children)], key=memory)
+    return [pid, *map(int, children)]
 
 
 def memory(pid: int) -> int:
@@ -85,40 +102,69 @@ def memory(pid: int) -> int:
 
 
 class Client(asyncio.Protocol):
-    """A connection that sends the same request again as soon as it has its answer."""
+    """Sends the same request again as soon as it has its answer, which is to be the right one.
 
-    def __init__(self, request: bytes) -> None:
+    It keeps its connection, and makes a new one when the server has closed that after an answer.
+    """
+
+    def __init__(self, port: int, request: bytes, answer: bytes | None = None) -> None:
+        self.port = port
         self.request = request
+        self.answer = answer
         self.answers = 0
-        self.closed = asyncio.get_running_loop().create_future()
+        self.until: float | None = None
+        self.ended = asyncio.get_running_loop().create_future()
         self._received = b""
 
+    async def connect(self) -> None:
+        await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self.port)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
+        if self.until is not None:
+            self.transport.write(self.request)
 
     def start(self, until: float) -> None:
         self.until = until
-        self.transport.write(self.request)  # type: ignore[attr-defined]
+        self.transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
         self._received += data
         head, separator, body = self._received.partition(b"\r\n\r\n")
         if not separator or not complete(head, body):
             return
-        if not head.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200")):
-            raise RuntimeError(head.decode())
         self._received = b""
+        right = self.answer is None or body == self.answer
+        if not (right and head.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200"))):
+            self._end(RuntimeError(f"not the answer: {head!r} {body[:200]!r}"))
+            return
         self.answers += 1
-        if time.monotonic() < self.until:
-            self.transport.write(self.request)  # type: ignore[attr-defined]
-        else:
-            self.transport.close()
+        if time.monotonic() >= cast("float", self.until):
+            self._end()
+        elif not CLOSE.search(head):
+            self.transport.write(self.request)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.closed.done():
-            self.closed.set_result(None)
+        if self._received:
+            self._end(RuntimeError(f"the connection was lost within an answer: {exc!r}"))
+        elif not self.ended.done():
+            self._connecting = asyncio.create_task(self.connect())
+            self._connecting.add_done_callback(self._connected)
+
+    def _connected(self, connecting: asyncio.Task[None]) -> None:
+        if failure := connecting.exception():
+            self._end(failure)
+
+    def _end(self, failure: BaseException | None = None) -> None:
+        if not self.ended.done():
+            if failure is None:
+                self.ended.set_result(None)
+            else:
+                self.ended.set_exception(failure)
+        self.transport.close()
 
 
+CLOSE = re.compile(rb"^connection: *close", re.IGNORECASE | re.MULTILINE)
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
@@ -133,18 +179,18 @@ def request_to(path: str, query: bytes = b"") -> bytes:
     return b"GET %s?%s HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\r\n" % (path.encode(), query)
 
 
-async def load(port: int, request: bytes, *, clients: int, seconds: float) -> tuple[int, float]:
+async def load(
+    port: int, request: bytes, *, clients: int, seconds: float, answer: bytes | None = None
+) -> tuple[int, float]:
     """Have so many clients, once all are connected, send; return answers, and seconds taken."""
-    loop = asyncio.get_running_loop()
-    connections = [
-        (await loop.create_connection(lambda: Client(request), "127.0.0.1", port))[1]
-        for _ in range(clients)
-    ]
+    connections = [Client(port, request, answer) for _ in range(clients)]
+    for connection in connections:
+        await connection.connect()
     await asyncio.sleep(0.2)  # the server has accepted them
     began = time.monotonic()
     for connection in connections:
         connection.start(began + seconds)
-    await asyncio.wait_for(asyncio.gather(*(c.closed for c in connections)), seconds + 30)
+    await asyncio.wait_for(asyncio.gather(*(c.ended for c in connections)), seconds + 30)
     return sum(c.answers for c in connections), time.monotonic() - began
 
 

@@ -1,0 +1,1 @@
+"""A project as users deploy it: settings, URLs, and an application for each kind of server."""
