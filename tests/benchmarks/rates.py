@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import isnan, nan
 from pathlib import Path
 from statistics import median
 
@@ -79,18 +80,20 @@ def names(count: int) -> list[str]:
 
 def rates(rounds: int, seconds: float) -> dict[str, float]:
     """Return the median requests per second, and processor seconds for each, of all."""
-    contenders = {
-        name: contender
+    contenders = [
+        name
         for name, contender in CONTENDERS.items()
         if contender.requires is None or importlib.util.find_spec(contender.requires)
-    }
+    ]
     found: dict[str, list[float]] = {}
     with site() as environment:
         for _ in range(rounds):
-            for name, contender in contenders.items():
-                for key, value in measure(contender, environment, seconds).items():
+            for name in contenders:
+                for key, value in measure(name, environment, seconds).items():
                     found.setdefault(f"{name}: {key}", []).append(value)
-    return {key: median(values) for key, values in found.items()}
+    return {
+        key: nan if any(map(isnan, values)) else median(values) for key, values in found.items()
+    }
 
 
 @contextmanager
@@ -117,15 +120,24 @@ def site() -> Iterator[dict[str, str]]:
         yield environment
 
 
-def measure(contender: Contender, environment: dict[str, str], seconds: float) -> dict[str, float]:
+def measure(name: str, environment: dict[str, str], seconds: float) -> dict[str, float]:
+    """Return the requests per second, and the processor seconds for each, of all rows.
+
+    NaN where an answer was not the right one.
+    """
+    contender = CONTENDERS[name]
     found = {}
-    with served.running(contender.command, environment | contender.environment) as (port, process):
+    with served.running(contender.command, environment | contender.environment) as server:
         for row in contender.rows:
-            # Fails at the first answer that is not the right one.
-            asyncio.run(load(port, row, seconds / 4))
-            before = processor_seconds(process.pid)
-            answers, taken = asyncio.run(load(port, row, seconds))
-            used = processor_seconds(process.pid) - before
+            try:
+                asyncio.run(load(server.port, row, seconds / 4))
+                before = processor_seconds(server.process.pid)
+                answers, taken = asyncio.run(load(server.port, row, seconds))
+            except (OSError, RuntimeError) as exc:
+                print(f"{name}: {row}: {exc}\n{server.last_errors()}", file=sys.stderr)
+                found[row] = found[f"{row}, {PER_PROCESSOR}"] = nan
+                continue
+            used = processor_seconds(server.process.pid) - before
             found[row] = answers / taken
             found[f"{row}, {PER_PROCESSOR}"] = used / answers
     return found

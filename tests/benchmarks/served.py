@@ -9,10 +9,12 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 from tests.benchmarks import contenders
 
@@ -31,56 +33,72 @@ SERVED = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server that runs, and answers on `port`."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    errors: IO[bytes]
+
+    def last_errors(self, lines: int = 3) -> str:
+        """Return the last lines that it has written to stderr."""
+        self.errors.seek(0)
+        return "\n".join(self.errors.read().decode(errors="replace").splitlines()[-lines:])
+
+
 @contextlib.contextmanager
 def serving(server: str, contender: str, middleware: str) -> Iterator[tuple[int, int]]:
     """Serve a contender; yield port and process id."""
     environment = {"CONTENDER": contender, "MIDDLEWARE": middleware}
-    with running(SERVERS[server], environment) as (port, process):
-        yield port, busiest(process.pid)
+    with running(SERVERS[server], environment) as started:
+        yield started.port, busiest(started.process.pid)
 
 
 @contextlib.contextmanager
-def running(
-    command: Sequence[str], environment: dict[str, str]
-) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def running(command: Sequence[str], environment: dict[str, str]) -> Iterator[Server]:
     """Run a Python module that serves, on one processor, and have this process use another one.
 
-    "{port}" in `command` stands for a free port. Yield it, once it answers, and the process.
+    "{port}" in `command` stands for a free port.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     processors = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, processors[:1])  # what is started now inherits it
-    process = subprocess.Popen(
-        [sys.executable, "-m", *(part.format(port=port) for part in command)],
-        cwd=PROJECT,
-        env=os.environ | {"PYTHONPATH": str(PROJECT)} | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    os.sched_setaffinity(0, processors[-1:])
-    try:
-        wait_for(port, process)
-        yield port, process
-    finally:
-        os.sched_setaffinity(0, processors)
-        process.terminate()
+    with tempfile.TemporaryFile() as errors:
+        os.sched_setaffinity(0, processors[:1])  # what is started now inherits it
+        process = subprocess.Popen(
+            [sys.executable, "-m", *(part.format(port=port) for part in command)],
+            cwd=PROJECT,
+            env=os.environ | {"PYTHONPATH": str(PROJECT)} | environment,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
+        os.sched_setaffinity(0, processors[-1:])
+        server = Server(port, process, errors)
         try:
-            process.communicate(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
+            wait_for(server)
+            yield server
+        finally:
+            os.sched_setaffinity(0, processors)
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for(server: Server) -> None:
     deadline = time.monotonic() + 30
     while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", server.port), 1),
+        ):
             return
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            raise RuntimeError(process.communicate()[1].decode())
+        if server.process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(server.last_errors(20))
         time.sleep(0.05)
 
 

@@ -27,6 +27,12 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler", "level": "ERROR"}},
+    "root": {"handlers": ["console"]},
+}
 ROOT_URLCONF = "tests.benchmarks.site.urls"
 ASGI_APPLICATION = "tests.benchmarks.site.asgi.application"
 STATIC_URL = "static/"
