@@ -80,7 +80,7 @@ BENCHMARKS = {
     ),
     "rates": Benchmark(
         "One process on one processor, PostgreSQL, startproject's middleware, 16 connections",
-        lambda quick: rates.rates(*((3, 0.5) if quick else (5, 2))),
+        lambda quick: rates.rates(*((3, 0.5) if quick else (5, 1))),
         table=rates.table,
     ),
     "concurrency": Benchmark(

@@ -58,7 +58,11 @@ CONTENDERS = {
     "gunicorn sync": Contender(GUNICORN),
     "gunicorn gthread": Contender(GTHREAD),
     "granian WSGI": Contender(GRANIAN_WSGI),
-    "Django's ASGIHandler, uvicorn": Contender((*UVICORN, f"{SITE}.djangos_asgi:application")),
+    # Each of its requests has a new thread: persistent connections would be left behind with those,
+    # and PostgreSQL soon refuse more. Django's documentation says to disable them.
+    "Django's ASGIHandler, uvicorn": Contender(
+        (*UVICORN, f"{SITE}.djangos_asgi:application"), environment={"BENCHMARK_CONN_MAX_AGE": "0"}
+    ),
     "FastAPI, uvicorn": Contender((*UVICORN, f"{SITE}.others:fastapi"), ASYNC_ROWS),
     "Litestar, uvicorn": Contender((*UVICORN, f"{SITE}.others:litestar"), ASYNC_ROWS),
     "ours, manage.py serve": Contender(("django", "serve", "127.0.0.1:{port}")),

@@ -154,7 +154,7 @@ class Client(asyncio.Protocol):
         self._received = b""
         right = self.answer is None or body == self.answer
         if not (right and head.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200"))):
-            self._end(RuntimeError(f"not the answer: {head!r} {body[:200]!r}"))
+            self._end(RuntimeError(f"not the answer: {head[:15]!r} … {body[:80]!r}"))
             return
         self.answers += 1
         if time.monotonic() >= cast("float", self.until):

@@ -1,6 +1,7 @@
 """What ``startproject`` writes, for production, with PostgreSQL and persistent connections.
 
-BENCHMARK_DATABASE names the database; BENCHMARK_ASYNC_BACKEND has django-async-backend connect to it.
+BENCHMARK_DATABASE names the database, and BENCHMARK_CONN_MAX_AGE how long connections are kept, in
+seconds; BENCHMARK_ASYNC_BACKEND has django-async-backend connect to it.
 """
 
 import os
@@ -55,7 +56,7 @@ DATABASES = {
         "HOST": "127.0.0.1",
         "USER": "postgres",
         "NAME": os.environ["BENCHMARK_DATABASE"],
-        "CONN_MAX_AGE": 60,
+        "CONN_MAX_AGE": int(os.environ.get("BENCHMARK_CONN_MAX_AGE", "60")),
     }
 }
 if "BENCHMARK_ASYNC_BACKEND" in os.environ:
