@@ -124,4 +124,4 @@ def test_a_contender_is_measured(name: str) -> None:
     with rates.site() as environment:
         found = rates.measure(name, environment, seconds=0.1)
     assert all(found[row] > 0 for row in rates.ROWS)
-    assert all(f"{row}, {rates.PER_PROCESSOR}" in found for row in rates.ROWS)
+    assert all(f"{row}, {rates.PROCESSOR}" in found for row in rates.ROWS)

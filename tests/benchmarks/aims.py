@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tests.benchmarks.concurrency import CASES, NOTHING
+from tests.benchmarks.rates import PROCESSOR
 
 Found = dict[str, float]
 
@@ -78,4 +79,9 @@ AIMS = [
         if case != NOTHING
     ),
     *(Aim("rates", ours, theirs, at_least=ratio) for ours, theirs, ratio in RATES),
+    # The same of the processor: what else a machine does takes less from who has more threads
+    *(
+        Aim("rates", f"{ours}, {PROCESSOR}", f"{theirs}, {PROCESSOR}", at_most=1 / ratio)
+        for ours, theirs, ratio in RATES
+    ),
 ]

@@ -40,7 +40,7 @@ GRANIAN = ("granian", "--port", "{port}", "--workers", "1", "--no-ws", "--log-le
 GRANIAN_WSGI = (*GRANIAN, "--interface", "wsgi", "--blocking-threads", "4",
                 f"{SITE}.wsgi:application")  # fmt: skip
 UVICORN = ("uvicorn", "--port", "{port}", "--no-access-log", "--log-level", "error")
-PER_PROCESSOR = "processor"
+PROCESSOR = "processor"
 
 
 @dataclass(frozen=True)
@@ -139,11 +139,11 @@ def measure(name: str, environment: dict[str, str], seconds: float) -> dict[str,
                 answers, taken = asyncio.run(load(server.port, row, seconds))
             except (OSError, RuntimeError) as exc:
                 print(f"{name}: {row}: {exc}\n{server.last_errors()}", file=sys.stderr)
-                found[row] = found[f"{row}, {PER_PROCESSOR}"] = nan
+                found[row] = found[f"{row}, {PROCESSOR}"] = nan
                 continue
             used = processor_seconds(server.process.pid) - before
             found[row] = answers / taken
-            found[f"{row}, {PER_PROCESSOR}"] = used / answers
+            found[f"{row}, {PROCESSOR}"] = used / answers
     return found
 
 
@@ -174,7 +174,7 @@ def table(found: dict[str, float]) -> str:
                 continue
             requests[name, row] = f"{rate:.0f}"
             ratios[name, row] = f"{rate / found[f'{BASE}: {row}']:.2f}"
-            processor[name, row] = f"{found[f'{name}: {row}, {PER_PROCESSOR}'] * 1e6:.0f}"
+            processor[name, row] = f"{found[f'{name}: {row}, {PROCESSOR}'] * 1e6:.0f}"
     return "\n".join(
         [
             grid.text("requests per second", requests),
