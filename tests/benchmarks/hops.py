@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from tests.benchmarks import contenders
-from tests.benchmarks.inprocess import request
+from tests.benchmarks.inprocess import one_processor, request
 
 COUNTS = (0, 1, 11)
 TIMES = 100
@@ -46,7 +46,7 @@ async def times(rounds: int) -> dict[str, float]:
     from django.test import override_settings
 
     contenders.configure()
-    with override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=[]):
+    with override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=[]), one_processor():
         ways: dict[str, Callable[[int], Awaitable[Any]]] = {
             "bare": bare,
             "asyncviews": requests(contenders.new_handler("asyncviews")),
