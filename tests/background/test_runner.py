@@ -80,6 +80,7 @@ async def test_waiting_tasks_do_not_keep_the_threads_they_used(app_lifespan):
 
 @override_settings(ASYNCVIEWS={"BACKGROUND_THREADS": 4})
 async def test_80_tasks_that_query_need_no_more_connections_than_threads(app_lifespan, postgres):
+    postgres.set(CONN_MAX_AGE=60)  # one that is closed is a while still among those of the server
     most = []
 
     def query() -> None:
@@ -93,6 +94,11 @@ async def test_80_tasks_that_query_need_no_more_connections_than_threads(app_lif
     await asyncio.gather(*(add_background_task(query) for _ in range(80)))
     assert len(most) == 80
     assert max(most) <= 4
+
+
+@override_settings(ASYNCVIEWS={"BACKGROUND_THREADS": 4})
+async def test_without_conn_max_age_80_tasks_leave_no_connection(app_lifespan, postgres):
+    await asyncio.gather(*(add_background_task(postgres.query) for _ in range(80)))
     await until(lambda: postgres.sessions() == 0)
 
 

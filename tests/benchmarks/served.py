@@ -23,7 +23,7 @@ FACTORY = "tests.benchmarks.contenders:application"
 SERVERS = {
     "hypercorn": ["hypercorn", f"asgi:{FACTORY}()", "--bind", "127.0.0.1:{port}"],
     "uvicorn": ["uvicorn", "--factory", FACTORY, "--port", "{port}", "--no-access-log",
-                "--log-level", "warning"],
+                "--log-level", "warning", "--loop", "asyncio", "--http", "h11"],
     "granian": ["granian", "--interface", "asgi", "--factory", FACTORY, "--port", "{port}",
                 "--workers", "1", "--no-ws", "--log-level", "warning"],
 }  # fmt: skip
