@@ -39,9 +39,8 @@ GTHREAD = (*GUNICORN, "--worker-class", "gthread", "--threads", "4")
 GRANIAN = ("granian", "--port", "{port}", "--workers", "1", "--no-ws", "--log-level", "error")
 GRANIAN_WSGI = (*GRANIAN, "--interface", "wsgi", "--blocking-threads", "4",
                 f"{SITE}.wsgi:application")  # fmt: skip
-# As in production: with what `uvicorn[standard]` brings, which would be found without being named.
-UVICORN = ("uvicorn", "--port", "{port}", "--no-access-log", "--log-level", "error",
-           "--loop", "uvloop", "--http", "httptools")  # fmt: skip
+# It takes uvloop and httptools where they are: `uvicorn[standard]` brings them, as in production.
+UVICORN = ("uvicorn", "--port", "{port}", "--no-access-log", "--log-level", "error")
 PROCESSOR = "processor"
 
 
