@@ -1,4 +1,4 @@
-"""Asynchronous database connections, where the project has django-async-backend.
+"""Asynchronous database connections, where the project has django-async-backend 6.1 or newer.
 
 Its connections belong to the asyncio task that first uses them. It closes those of a request itself,
 when it receives ``request_finished``, which the handler awaits in the request's task.
@@ -16,8 +16,15 @@ APP = "django_async_backend"
 
 
 def is_used() -> bool:
-    """Whether the project has it among its ``INSTALLED_APPS``."""
-    return APP in sys.modules and apps.is_installed(APP)
+    """Whether the project has it among its ``INSTALLED_APPS``.
+
+    Before 6.1 it had no `async_new_connection()`, and left the end of a connection to a middleware.
+    """
+    if APP not in sys.modules or not apps.is_installed(APP):
+        return False
+    from django_async_backend import db
+
+    return hasattr(db, "async_new_connection")
 
 
 def own_connections() -> AbstractAsyncContextManager[None]:

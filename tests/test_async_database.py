@@ -23,9 +23,9 @@ from tests.conftest import Postgres, http_scope, until
 pytestmark = pytest.mark.urls(__name__)
 
 if sys.version_info >= (3, 12):
-    backend = pytest.importorskip(
-        "django_async_backend.db", reason="django-async-backend is for Django 6.0 and newer"
-    )
+    backend = pytest.importorskip("django_async_backend.db")
+    if not hasattr(backend, "async_new_connection"):
+        pytest.skip("django-async-backend 6.1 needs Django 6.1", allow_module_level=True)
 else:
     pytest.skip("django-async-backend needs Python 3.12", allow_module_level=True)
 
