@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from django.conf import settings
@@ -116,7 +118,13 @@ class Command(BaseCommand):
                 "settings.SECURE_PROXY_SSL_HEADER believes its header whoever sends it. With "
                 "--trusted-proxy it is not needed: remove it."
             )
-        sockets = [listen(address) for address in options["addresses"]]
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(listen(each)) for each in options["addresses"]]
+            code = self._serve_on(plan, sockets)
+        if code:
+            sys.exit(code)
+
+    def _serve_on(self, plan: Options, sockets: list[socket.socket]) -> int:
         urls = ", ".join(url(sock, secure=bool(plan.certfile)) for sock in sockets)
         processes = f"{plan.workers} workers" if plan.workers > 1 else "1 process"
 
@@ -124,8 +132,7 @@ class Command(BaseCommand):
             self.stdout.write(f"Serving {plan.application} on {urls} with {processes}.")
             self.stdout.flush()
 
-        if code := serve(plan, sockets, ready=ready):
-            sys.exit(code)
+        return serve(plan, sockets, ready=ready)
 
     def _plan(self, options: dict[str, Any]) -> Options:
         application = getattr(settings, "ASGI_APPLICATION", None)
