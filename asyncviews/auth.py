@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from operator import call
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -86,6 +87,11 @@ def _check_order(cls: type) -> None:
             )
 
 
+async def _called(function: Callable[[], Any], *, own: bool) -> Any:
+    """Call a function, on the request's thread if it is the project's own code."""
+    return await sync_to_async(call)(function) if own else function()
+
+
 class LoginRequiredMixin(AccessMixin):
     """Answers only who is logged in."""
 
@@ -93,9 +99,7 @@ class LoginRequiredMixin(AccessMixin):
         user = await fetch_user(request)
         asked = f"{type(user).__qualname__}.is_authenticated"
         own = runs_own_code(type(user), "is_authenticated")
-        answer = (
-            await sync_to_async(getattr)(user, "is_authenticated") if own else user.is_authenticated
-        )
+        answer = await _called(partial(getattr, user, "is_authenticated"), own=own)
         if not await decide(answer, asked):
             return await self._refuse()
         return await super().handle(request, *args, **kwargs)  # type: ignore[misc, no-any-return]
@@ -115,7 +119,7 @@ class PermissionRequiredMixin(AccessMixin):
         user = await fetch_user(self.request)
         get: Callable[[], Any] = self.get_permission_required
         own = runs_own_code(self, "get_permission_required", "permission_required")
-        permissions = await sync_to_async(call)(get) if own else get()
+        permissions = await _called(get, own=own)
         if inspect.isawaitable(permissions):
             permissions = await permissions
         return await has_permissions(user, permissions)
@@ -144,7 +148,7 @@ class UserPassesTestMixin(AccessMixin):
 
     async def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         get: Callable[[], Callable[[], Any]] = self.get_test_func
-        test = await sync_to_async(call)(get) if runs_own_code(self, "get_test_func") else get()
+        test = await _called(get, own=runs_own_code(self, "get_test_func"))
         answer = test() if iscoroutinefunction(test) else await sync_to_async(call)(test)
         if not await decide(answer, f"{type(self).__qualname__}.test_func()"):
             return await self._refuse()

@@ -202,7 +202,7 @@ class HTTPHandler(asgi.ASGIHandler):
         signal = signals.request_started
         if not _lease.get():
             await signal.asend(sender=self.__class__, scope=scope)
-        elif not internals.only_housekeeping(signal):
+        else:
             await internals.send_to_others(signal, self.__class__, scope=scope)
 
     async def _answer(self, request: asgi.ASGIRequest, receive: Receive, send: Send) -> None:
@@ -251,8 +251,6 @@ class HTTPHandler(asgi.ASGIHandler):
 
     async def _tell_finished(self) -> None:
         signal = signals.request_finished
-        if internals.only_housekeeping(signal):
-            return
         try:
             await internals.send_to_others(signal, self.__class__)
         except NoThreadAvailable:

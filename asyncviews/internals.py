@@ -230,6 +230,8 @@ async def send_to_others(signal: Signal, sender: Any, **named: Any) -> None:
     The synchronous ones are called together on a thread; asynchronous ones are awaited here, in turn:
     what they close belongs to this asyncio task, and its context.
     """
+    if only_housekeeping(signal):
+        return  # as nearly always
     if not IS_CHECKED:
         await signal.asend(sender, **named)
         return

@@ -100,7 +100,8 @@ class Lease(Executor):
             if self.place is not None:
                 self._put(Call(self, int))  # on the thread, one can see what is open
             else:
-                self._let_thread_go()
+                thread, self.thread = self.thread, None
+                self._pool.free(thread)
 
     def abandon(self) -> None:
         """Stop waiting for a place; have the kept thread, and connections, end with the lease.
@@ -285,11 +286,6 @@ class Lease(Executor):
             self._pool.free(thread)
         if home is not None:
             self._pool.vacated(home)
-
-    def _let_thread_go(self) -> None:
-        thread, self.thread = self.thread, None
-        if thread is not None:
-            self._pool.free(thread)
 
     def _leave_home(self) -> Place | None:
         place, self.home = self.home, None
